@@ -1,0 +1,178 @@
+"""Training data: scenes drawn by worker processes into a growing pool, prompts drawn afresh for every step."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from transformers import CLIPTokenizer
+
+from .architecture import GRID, IMAGE_SIZE
+from .losses import Batch
+from .prompts import Prompt, reword, scene_prompts
+from .scenes import Scene, render, sample_scene
+from .vocabulary import NOUNS, THINGS
+
+#: training scenes have seeds from here on; everything below is left to tests and measurement
+FIRST_TRAINING_SEED = 1_000_000
+_TOKENS = 10
+_EXEMPLARS = 2
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A scene at the network's size: ``image`` uint8 ``(S, S, 3)``; ``cover`` uint8 ``(N, 4G, 4G)``, 255 where
+    an object fills the cell; ``boxes`` float32 ``(N, 4)`` cxcywh in [0, 1]; ``cells`` int16 ``(2, G, G)``."""
+
+    scene: Scene
+    image: np.ndarray
+    cover: np.ndarray
+    boxes: np.ndarray
+    cells: np.ndarray
+
+
+def draw(seed: int) -> Drawn:
+    """The scene of ``seed``, squeezed to the network's square as the processor does it."""
+    scene = sample_scene(seed)
+    image, masks = render(scene, scale=2 * IMAGE_SIZE / max(scene.width, scene.height))
+    side = 4 * GRID
+    boxes = np.zeros((len(masks), 4), np.float32)
+    cover = np.zeros((len(masks), side, side), np.uint8)
+    share = np.zeros((len(masks), GRID, GRID), np.float32)
+    height, width = image.shape[:2]
+    for i, mask in enumerate(masks):
+        ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        x0, x1, y0, y1 = xs[0] / width, (xs[-1] + 1) / width, ys[0] / height, (ys[-1] + 1) / height
+        boxes[i] = (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
+        cover[i] = cv2.resize(mask.astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA)
+        share[i] = cv2.resize(cover[i], (GRID, GRID), interpolation=cv2.INTER_AREA) / 255
+    cells = np.stack([np.full((GRID, GRID), len(NOUNS)), np.full((GRID, GRID), len(THINGS))]).astype(np.int16)
+    if len(masks):
+        owner, filled = share.argmax(0), share.max(0) > 0.35
+        nouns = list(NOUNS)
+        noun = np.array([nouns.index(o.thing.noun) for o in scene.objects])
+        thing = np.array([THINGS.index(o.thing) for o in scene.objects])
+        cells[0][filled], cells[1][filled] = noun[owner][filled], thing[owner][filled]
+    small = cv2.resize(image, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)
+    return Drawn(scene, small, cover, boxes, cells)
+
+
+def _keep_drawing(queue: multiprocessing.Queue, first: int, step: int) -> None:
+    os.nice(10)  # the network comes first
+    cv2.setNumThreads(1)
+    seed = first
+    while True:
+        drawn = draw(seed)
+        if len(drawn.boxes):
+            queue.put(drawn)
+        seed += step
+
+
+class Pool:
+    """Scenes to train on: as many as the workers have drawn so far, at most ``capacity``, then the oldest goes.
+
+    A scene is shown several times with other prompts, mirrored or not: drawing costs more than reading.
+    """
+
+    def __init__(self, workers: int, first_seed: int, capacity: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._queue = context.Queue(64)
+        self._capacity = capacity
+        self._scenes: list[Drawn] = []
+        self._next = 0
+        self._workers = [
+            context.Process(target=_keep_drawing, args=(self._queue, first_seed + k, workers), daemon=True)
+            for k in range(workers)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def take_in(self, at_least: int, at_most: int = 4) -> None:
+        """Move drawn scenes into the pool; wait until it holds ``at_least`` scenes."""
+        taken = 0
+        while len(self._scenes) < at_least or (taken < at_most and not self._queue.empty()):
+            drawn = self._queue.get()
+            taken += 1
+            if len(self._scenes) < self._capacity:
+                self._scenes.append(drawn)
+            else:
+                self._scenes[self._next] = drawn
+                self._next = (self._next + 1) % self._capacity
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def sample(self, rng: np.random.Generator, count: int) -> list[Drawn]:
+        return [self._scenes[int(k)] for k in rng.integers(len(self._scenes), size=count)]
+
+
+def make_batch(scenes: list[Drawn], tokenizer: CLIPTokenizer, rng: np.random.Generator, prompts: int) -> Batch:
+    """Ask ``prompts`` phrases of every scene: about half of them present, most absent ones cruel.
+
+    One present phrase in four comes with exemplar boxes, half of those without its words ("visual").
+    With ``prompts=0`` the batch has pixels and cells only.
+    """
+    pixels, rows, phrases, boxes, labels, truth_boxes, truth_masks, cells = [], [], [], [], [], [], [], []
+    for row, drawn in enumerate(scenes):
+        image, cover, grid, place = drawn.image, drawn.cover, drawn.cells, drawn.boxes
+        if rng.random() < 0.5:
+            image, cover, grid = image[:, ::-1], cover[..., ::-1], grid[..., ::-1]
+            place = place * np.float32([-1, 1, 1, 1]) + np.float32([1, 0, 0, 0])
+        light = np.float32(rng.uniform(0.9, 1.1)) * rng.uniform(0.96, 1.04, 3).astype(np.float32)
+        pixels.append((image.astype(np.float32) * light).clip(0, 255) / 127.5 - 1)
+        cells.append(np.ascontiguousarray(grid))
+        if not prompts:
+            continue
+        cover, place = torch.from_numpy(cover.astype(np.float32) / 255), torch.from_numpy(place.astype(np.float32))
+        for prompt in _choose(drawn.scene, rng, prompts):
+            phrase, instances, box, label = _with_exemplars(prompt, drawn.scene, place, rng)
+            rows.append(row)
+            phrases.append(phrase)
+            boxes.append(box)
+            labels.append(label)
+            truth_boxes.append(place[list(instances)])
+            truth_masks.append(cover[list(instances)])
+    words = tokenizer(phrases or [""], padding="max_length", max_length=_TOKENS, truncation=True, return_tensors="pt")
+    return Batch(
+        torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last),
+        torch.tensor(rows, dtype=torch.long), words.input_ids, words.attention_mask,
+        torch.stack(boxes or [torch.zeros(_EXEMPLARS, 4)]), torch.stack(labels or [torch.zeros(_EXEMPLARS)]),
+        truth_boxes, truth_masks, torch.from_numpy(np.stack(cells)).long(),
+    )
+
+
+def _choose(scene: Scene, rng: np.random.Generator, count: int) -> list[Prompt]:
+    positive = count // 2
+    strange = int(rng.random() < 0.4)
+    chosen = scene_prompts(scene, rng, positive, count, count, strange)
+    by_kind = {k: [p for p in chosen if p.kind == k] for k in ("positive", "hard", "easy", "never")}
+    if by_kind["never"] and rng.random() < 0.3:  # any word at all that means nothing here
+        letters = rng.integers(97, 123, size=int(rng.integers(3, 9)))
+        by_kind["never"] = [Prompt("".join(map(chr, letters)), "never", ())]
+    ranked = by_kind["positive"] + by_kind["never"] + by_kind["hard"][: count // 2] + by_kind["easy"]
+    return ranked[:count]
+
+
+def _with_exemplars(
+    prompt: Prompt, scene: Scene, place: torch.Tensor, rng: np.random.Generator
+) -> tuple[str, tuple[int, ...], torch.Tensor, torch.Tensor]:
+    box, label = torch.full((_EXEMPLARS, 4), -10.0), torch.full((_EXEMPLARS,), -10)
+    phrase = reword(prompt.phrase, rng)
+    if prompt.kind != "positive" or rng.random() > 0.25:
+        return phrase, prompt.instances, box, label
+    example = scene.objects[prompt.instances[0]].thing
+    instances = tuple(i for i in prompt.instances if scene.objects[i].thing == example)
+    others = [i for i, o in enumerate(scene.objects) if o.thing != example]
+    shown = [(i, 1) for i in rng.permutation(list(instances))[: int(rng.integers(1, 3))]]
+    if others and len(shown) == 1 and rng.random() < 0.4:
+        shown.append((int(rng.choice(others)), 0))
+    for k, (i, sign) in enumerate(shown):
+        jitter = torch.from_numpy(rng.normal(0, 0.03, 4).astype(np.float32)) * place[i][[2, 3, 2, 3]]
+        box[k], label[k] = place[i] + jitter, sign
+    if rng.random() < 0.5:
+        return "visual", instances, box, label
+    return reword(example.name, rng), instances, box, label
