@@ -1,0 +1,1 @@
+"""SAM 3 itself: torch and transformers, no FiftyOne."""

@@ -1,0 +1,258 @@
+"""Concept detection on images: encode once, ask many times.
+
+Encoding an image costs SAM 3 thirteen times what a concept costs on top, so images are encoded once and every
+concept is decoded from the cached features; texts are encoded once a run; and since the confidence of an
+instance is its object score times presence, masks (a third of a concept's cost, most of its memory) are
+computed only for the queries that survive their threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .checkpoint import Checkpoint
+from .concepts import Concept, check_length
+from .masks import crop_masks, mask_iou
+from .results import ConceptResult, Instance
+
+#: two phrases of one concept found the same object if their masks overlap at least this much
+_SAME_OBJECT = 0.5
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """A batch of encoded images.
+
+    ``levels``: three float tensors ``(B, C, H_i, W_i)``, fine to coarse; ``positions``: ``(1, C, H, W)`` of the
+    coarse level; ``cls``: ``(B, 1, C)`` geometry token or ``None``; ``sizes``: ``(height, width)`` of the originals.
+    """
+
+    levels: tuple[Tensor, ...]
+    positions: Tensor
+    cls: Tensor | None
+    sizes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One phrase asked of one image: the image's row, and where the answer belongs."""
+
+    row: int
+    concept: int
+    phrase: str
+    floor: float
+
+
+@dataclass
+class _Answer:
+    presence: float = 0.0
+    object_score: float = 0.0
+    instances: list[Instance] = field(default_factory=list)
+
+
+class ConceptDetector:
+    """SAM 3 on images, for any number of concepts.
+
+    Args:
+        checkpoint: what :func:`load_checkpoint` returned
+        cls_token: Meta's code always appends a geometry CLS token to the prompt, with or without boxes;
+            transformers leaves it out of text-only prompts. ``True`` reproduces Meta, ``False`` transformers
+        pairs_per_chunk: (image, phrase) pairs decoded together; bounds memory, does not change results
+        masks_per_chunk: of these, how many have their masks computed together
+
+    >>> detector = ConceptDetector(load_checkpoint())                                    # doctest: +SKIP
+    >>> features = detector.encode_images(pixels, sizes)                                 # doctest: +SKIP
+    >>> results = detector.detect(features, [concepts] * len(sizes), threshold=0.5)      # doctest: +SKIP
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, cls_token: bool = True, pairs_per_chunk: int = 32, masks_per_chunk: int = 4
+    ) -> None:
+        if pairs_per_chunk < 1 or masks_per_chunk < 1:
+            raise ValueError(f"Chunks must hold at least 1, got {pairs_per_chunk} pairs and {masks_per_chunk} masks")
+        self.checkpoint = checkpoint
+        self.cls_token = cls_token
+        self.pairs_per_chunk = pairs_per_chunk
+        self.masks_per_chunk = masks_per_chunk
+        self._texts: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @torch.inference_mode()
+    def encode_images(self, pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> ImageFeatures:
+        """Encode images.
+
+        Args:
+            pixels: uint8 ``(B, 3, S, S)``, RGB, squeezed to the network's square (:func:`images.to_square`)
+            sizes: ``(height, width)`` of the originals, in pixels
+
+        Returns:
+            features, on the checkpoint's device
+        """
+        model, checkpoint = self.checkpoint.model, self.checkpoint
+        mean, std = (torch.tensor(v, device=checkpoint.device).view(1, 3, 1, 1) for v in (checkpoint.mean, checkpoint.std))
+        # the order of operations is the processor's, so that not even the last bit differs
+        normalised = (pixels.to(checkpoint.device).float() - mean * 255) / (std * 255)
+        vision = model.get_vision_features(normalised.to(checkpoint.dtype))
+        levels = tuple(vision.fpn_hidden_states[:-1])  # the half-size level is computed by transformers, used by none
+        positions = vision.fpn_position_encoding[-2][:1]
+        return ImageFeatures(levels, positions, self._cls(levels[-1], positions), tuple((int(h), int(w)) for h, w in sizes))
+
+    def encode_phrases(self, phrases: Sequence[str]) -> None:
+        """Encode the phrases not yet known; each is encoded once in the detector's life.
+
+        Raises:
+            ConceptError: a phrase is longer than the text encoder reads
+        """
+        new = [p for p in dict.fromkeys(phrases) if p not in self._texts]
+        check_length(new, self.checkpoint.tokenizer)
+        for start in range(0, len(new), 64):
+            part = new[start : start + 64]
+            with torch.inference_mode():
+                words = self.checkpoint.tokenizer(part, padding="max_length", max_length=32, return_tensors="pt")
+                words = words.to(self.checkpoint.device)
+                text = self.checkpoint.model.get_text_features(words.input_ids, attention_mask=words.attention_mask)
+            for phrase, tokens, mask in zip(part, text.pooler_output, words.attention_mask.bool(), strict=True):
+                self._texts[phrase] = (tokens, mask)
+
+    def detect(
+        self, features: ImageFeatures, concepts: Sequence[Sequence[Concept]], *, threshold: float = 0.5,
+        floor: float | None = None,
+    ) -> list[list[ConceptResult]]:
+        """Find every instance of every concept.
+
+        Args:
+            features: ``B`` encoded images
+            concepts: what to ask of each image; images may be asked different things
+            threshold: confidence above which an instance counts, for concepts without their own
+            floor: keep instances down to this confidence (they are returned, but not counted); ``None`` keeps
+                those that count
+
+        Returns:
+            per image, per concept in the order asked, its result, found or not
+        """
+        if len(concepts) != len(features.sizes):
+            raise ValueError(f"{len(features.sizes)} images are encoded, but concepts are given for {len(concepts)}")
+        self.encode_phrases([p for asked in concepts for c in asked for p in c.phrases])
+        limits = [[threshold if c.threshold is None else c.threshold for c in asked] for asked in concepts]
+        asked = [
+            _Asked(row, k, phrase, limits[row][k] if floor is None else min(floor, limits[row][k]))
+            for row, some in enumerate(concepts) for k, concept in enumerate(some) for phrase in concept.phrases
+        ]
+        answers = [[_Answer() for _ in some] for some in concepts]
+        for start in range(0, len(asked), self.pairs_per_chunk):
+            self._answer(features, asked[start : start + self.pairs_per_chunk], answers)
+        return [
+            [_result(c, a, t) for c, a, t in zip(some, given, limit, strict=True)]
+            for some, given, limit in zip(concepts, answers, limits, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _answer(self, features: ImageFeatures, asked: Sequence[_Asked], answers: list[list[_Answer]]) -> None:
+        """Decode one chunk of pairs and add what they say to ``answers``."""
+        model, device = self.checkpoint.model, self.checkpoint.device
+        rows = torch.tensor([a.row for a in asked], device=device)
+        prompt_ntc = torch.stack([self._texts[a.phrase][0] for a in asked])
+        mask_nt = torch.stack([self._texts[a.phrase][1] for a in asked])
+        if features.cls is not None:
+            prompt_ntc = torch.cat([prompt_ntc, features.cls[rows]], 1)
+            mask_nt = torch.cat([mask_nt, mask_nt.new_ones(len(asked), 1)], 1)
+        encoded = model.detr_encoder(
+            vision_features=[features.levels[-1][rows]], text_features=prompt_ntc,
+            vision_pos_embeds=[features.positions.expand(len(asked), -1, -1, -1)], text_mask=mask_nt,
+        )
+        decoded = model.detr_decoder(
+            vision_features=encoded.last_hidden_state, text_features=encoded.text_features,
+            vision_pos_encoding=encoded.pos_embeds_flattened, text_mask=mask_nt, spatial_shapes=encoded.spatial_shapes,
+        )
+        queries_nqc = decoded.intermediate_hidden_states[-1]
+        scores_nq = model.dot_product_scoring(
+            decoder_hidden_states=queries_nqc[None], text_features=encoded.text_features, text_mask=mask_nt
+        )[0, ..., 0].float().sigmoid()
+        presence_n = decoded.presence_logits[-1][:, 0].float().sigmoid()
+        confidence_nq = scores_nq * presence_n[:, None]
+        floors_n = torch.tensor([a.floor for a in asked], device=device)
+        keep_nq = confidence_nq > floors_n[:, None]
+        boxes_nq4 = _boxes(model, decoded.reference_boxes[-1], queries_nqc)
+
+        best_n, alive = scores_nq.amax(1).tolist(), keep_nq.any(1).nonzero()[:, 0]
+        for pair, presence, best in zip(asked, presence_n.tolist(), best_n, strict=True):
+            answer = answers[pair.row][pair.concept]
+            answer.presence, answer.object_score = max(answer.presence, presence), max(answer.object_score, best)
+        # most absent concepts end here, before the dearest part of the network
+        for start in range(0, len(alive), self.masks_per_chunk):
+            part = alive[start : start + self.masks_per_chunk]
+            soft = self._masks(features, rows[part], queries_nqc[part], keep_nq[part], encoded.last_hidden_state[part],
+                               prompt_ntc[part], mask_nt[part])
+            for n, probabilities in zip(part.tolist(), soft, strict=True):
+                kept, pair = keep_nq[n], asked[n]
+                height, width = features.sizes[pair.row]
+                scale = torch.tensor([width, height, width, height], device=device)
+                columns = zip(
+                    confidence_nq[n, kept].tolist(), scores_nq[n, kept].tolist(), (boxes_nq4[n, kept] * scale).tolist(),
+                    crop_masks(probabilities, (height, width)), strict=True,
+                )
+                answers[pair.row][pair.concept].instances += [
+                    Instance(confidence, score, float(presence_n[n]), tuple(box), corner, mask, pair.phrase)
+                    for confidence, score, box, (corner, mask) in columns
+                ]
+
+    def _masks(
+        self, features: ImageFeatures, rows: Tensor, queries: Tensor, keep: Tensor, encoded: Tensor, prompt: Tensor,
+        prompt_mask: Tensor,
+    ) -> list[Tensor]:
+        """Mask probabilities of the kept queries, per pair float32 ``(kept, h, w)``."""
+        counts = keep.sum(1)
+        # kept queries first, padded to the most any pair keeps: the mask head treats queries one by one
+        order = keep.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
+        chosen = queries.gather(1, order[..., None].expand(-1, -1, queries.shape[-1]))
+        masks = self.checkpoint.model.mask_decoder(
+            decoder_queries=chosen, backbone_features=[level[rows] for level in features.levels],
+            encoder_hidden_states=encoded, prompt_features=prompt, prompt_mask=prompt_mask,
+        ).pred_masks
+        return [mask[:count].float().sigmoid() for mask, count in zip(masks, counts.tolist(), strict=True)]
+
+    def _cls(self, coarse: Tensor, positions: Tensor) -> Tensor | None:
+        """The geometry encoder's token for "no box given". It reads the image, not the words: once an image."""
+        if not self.cls_token:
+            return None
+        count = len(coarse)
+        output = self.checkpoint.model.geometry_encoder(
+            # transformers cannot encode zero boxes; a masked one leaves the CLS token exactly as without
+            box_embeddings=coarse.new_full((count, 1, 4), -10.0),
+            box_mask=torch.zeros(count, 1, dtype=torch.bool, device=coarse.device),
+            box_labels=torch.zeros(count, 1, dtype=torch.long, device=coarse.device),
+            img_feats=[coarse], img_pos_embeds=[positions.expand(count, -1, -1, -1)],
+        )
+        tokens = output.last_hidden_state[output.attention_mask.bool()]
+        return tokens.view(count, 1, -1)
+
+
+def _boxes(model: torch.nn.Module, references: Tensor, queries: Tensor) -> Tensor:
+    """Boxes ``(N, Q, 4)``, xyxy in [0, 1], from the last layer's references and queries."""
+    from transformers.models.sam3.modeling_sam3 import inverse_sigmoid
+
+    cx, cy, w, h = (inverse_sigmoid(references) + model.detr_decoder.box_head(queries)).sigmoid().float().unbind(-1)
+    return torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], -1)
+
+
+def _result(concept: Concept, answer: _Answer, threshold: float) -> ConceptResult:
+    found = sorted(answer.instances, key=lambda i: -i.confidence)
+    if len(concept.phrases) > 1:
+        found = _without_repeats(found)
+    count = sum(i.confidence > threshold for i in found)
+    return ConceptResult(concept.label, answer.presence, answer.object_score, tuple(found), count, threshold)
+
+
+def _without_repeats(found: list[Instance]) -> list[Instance]:
+    """Of objects that several phrases found, the most confident finding. One phrase's own are left alone."""
+    kept: list[Instance] = []
+    for instance in found:
+        place = (instance.corner, instance.mask)
+        if not any(
+            k.phrase != instance.phrase and mask_iou((k.corner, k.mask), place) >= _SAME_OBJECT for k in kept
+        ):
+            kept.append(instance)
+    return kept

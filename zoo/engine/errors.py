@@ -1,0 +1,15 @@
+"""What can be wrong, in one sentence that says what to do."""
+
+from __future__ import annotations
+
+
+class ConceptError(ValueError):
+    """Something is wrong with the concepts asked for."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be had, or is not whole."""
+
+
+class ImageError(ValueError):
+    """One image cannot be read."""

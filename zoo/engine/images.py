@@ -1,0 +1,87 @@
+"""Images: from a file to pixels as a person sees them, and to the network's square."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
+
+from .errors import ImageError
+
+#: modes that Pillow clips instead of scaling when it converts them to 8 bits
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """The image as a browser shows it: upright, 8-bit RGB.
+
+    EXIF orientation is applied; 16-bit images are scaled, not clipped; CMYK and palettes are converted;
+    transparent images lie on white; of an animation, the first frame.
+
+    Args:
+        path: the file
+
+    Returns:
+        uint8 ``(height, width, 3)``, RGB
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, or no image
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path.name} is empty (0 bytes)")
+        with Image.open(path) as image:
+            return np.array(_upright_rgb(image))
+    except FileNotFoundError:
+        raise ImageError(f"{path} does not exist") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{path.name} is not an image that Pillow can read") from None
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{path.name} cannot be read: {error}") from error
+
+
+def to_square(image: np.ndarray, side: int) -> Tensor:
+    """``image`` squeezed to the network's square, as transformers' processor does it.
+
+    Args:
+        image: uint8 ``(height, width, 3)``
+        side: of the square, in pixels
+
+    Returns:
+        uint8 ``(3, side, side)``
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    return tv.resize(pixels, [side, side], interpolation=InterpolationMode.BILINEAR, antialias=True)
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.seek(0)
+    if image.mode in _DEEP_MODES:
+        image = _to_eight_bits(image)
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+        ground = Image.new("RGBA", upright.size, "white")
+        return Image.alpha_composite(ground, upright).convert("RGB")
+    return upright.convert("RGB")
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale deep greys to 8 bits: 16-bit integers by their range, floats in [0, 1] or [0, 255] as they are."""
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F":
+        values = values * 255 if values.size and np.nanmax(values) <= 1 else values
+    elif values.size and values.max() > 255:
+        values = values / 257
+    shallow = Image.fromarray(np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8))
+    shallow.info.update(image.info)
+    return shallow

@@ -1,0 +1,118 @@
+"""From the network's small soft masks to exact boolean masks at image size, inside their boxes only.
+
+The network's masks are ``(288, 288)``. Upsampling fifty of them to a 12-megapixel photo before looking at them
+costs seconds and gigabytes; what is stored in the end is the part inside each object's box. Bilinear
+upsampling of a region is a product of two thin matrices with the region's own rows and columns, so that part
+can be had alone, and equals the same part of the upsampled whole.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Box = tuple[int, int, int, int]
+
+
+def upsampled_region(soft: Tensor, size: tuple[int, int], box: Box) -> Tensor:
+    """The part ``box`` of ``soft`` as bilinear upsampling (``align_corners=False``) to ``size`` would give it.
+
+    Args:
+        soft: float ``(h, w)``
+        size: ``(height, width)`` of the image
+        box: ``(x0, y0, x1, y1)`` in pixels of the image, end exclusive
+
+    Returns:
+        float32 ``(y1 - y0, x1 - x0)``
+    """
+    x0, y0, x1, y1 = box
+    top, rows = _axis(soft.shape[0], size[0], y0, y1, soft.device)
+    left, columns = _axis(soft.shape[1], size[1], x0, x1, soft.device)
+    part = soft[top : top + rows.shape[1], left : left + columns.shape[1]].float()
+    return rows @ part @ columns.T
+
+
+def crop_masks(soft: Tensor, size: tuple[int, int], threshold: float = 0.5) -> list[tuple[tuple[int, int], np.ndarray]]:
+    """Boolean masks at image size, each cropped to its own extent.
+
+    Equal to upsampling every mask to the image, thresholding and cropping; but an object costs the pixels of
+    its own box, and one object at a time is in memory.
+
+    Args:
+        soft: float ``(N, h, w)``, probabilities
+        size: ``(height, width)`` of the image
+        threshold: a pixel belongs to the object above it
+
+    Returns:
+        per mask the corner ``(x, y)`` and a bool array ``(h, w)``; an empty mask has shape ``(0, 0)``
+    """
+    cropped = []
+    for mask, box in zip(soft, _reach(soft, size, threshold), strict=True):
+        if box is None:
+            cropped.append(((0, 0), np.zeros((0, 0), bool)))
+            continue
+        full = (upsampled_region(mask, size, box) > threshold).cpu().numpy()
+        rows, columns = np.flatnonzero(full.any(1)), np.flatnonzero(full.any(0))
+        if not rows.size:
+            cropped.append(((0, 0), np.zeros((0, 0), bool)))
+            continue
+        y, x = int(rows[0]), int(columns[0])
+        tight = full[y : int(rows[-1]) + 1, x : int(columns[-1]) + 1]
+        cropped.append(((box[0] + x, box[1] + y), np.ascontiguousarray(tight)))
+    return cropped
+
+
+def mask_iou(a: tuple[tuple[int, int], np.ndarray], b: tuple[tuple[int, int], np.ndarray]) -> float:
+    """Intersection over union of two cropped masks; 0 where both are empty."""
+    (ax, ay), am = a
+    (bx, by), bm = b
+    x0, y0 = max(ax, bx), max(ay, by)
+    x1, y1 = min(ax + am.shape[1], bx + bm.shape[1]), min(ay + am.shape[0], by + bm.shape[0])
+    if x0 >= x1 or y0 >= y1:
+        return 0.0
+    both = int(np.count_nonzero(am[y0 - ay : y1 - ay, x0 - ax : x1 - ax] & bm[y0 - by : y1 - by, x0 - bx : x1 - bx]))
+    either = int(np.count_nonzero(am)) + int(np.count_nonzero(bm)) - both
+    return both / either if either else 0.0
+
+
+def _reach(soft: Tensor, size: tuple[int, int], threshold: float) -> list[Box | None]:
+    """Where each upsampled mask can exceed ``threshold``: bilinear values never exceed their four sources."""
+    above = soft > threshold
+    rows, columns = above.any(2).cpu().numpy(), above.any(1).cpu().numpy()
+    boxes: list[Box | None] = []
+    for row, column in zip(rows, columns, strict=True):
+        if not row.any():
+            boxes.append(None)
+            continue
+        y0, y1 = _spread(np.flatnonzero(row), soft.shape[1], size[0])
+        x0, x1 = _spread(np.flatnonzero(column), soft.shape[2], size[1])
+        boxes.append((x0, y0, x1, y1))
+    return boxes
+
+
+def _spread(cells: np.ndarray, small: int, large: int) -> tuple[int, int]:
+    """Pixels whose interpolation reads one of the cells ``cells[0] … cells[-1]``, end exclusive."""
+    scale = large / small
+    first = 0 if cells[0] == 0 else int(np.floor((cells[0] - 0.5) * scale - 0.5))
+    last = large if cells[-1] == small - 1 else int(np.ceil((cells[-1] + 1.5) * scale - 0.5)) + 1
+    first, last = max(0, min(first, large - 1)), max(1, min(last, large))
+    return first, last
+
+
+def _axis(small: int, large: int, start: int, stop: int, device: torch.device) -> tuple[int, Tensor]:
+    """Rows ``start … stop`` of the ``(large, small)`` bilinear matrix, without its columns of zeros.
+
+    Returns the first column kept and the float32 matrix ``(stop - start, kept)``.
+    """
+    centres = torch.arange(start, stop, dtype=torch.float32) + 0.5
+    source = (centres * np.float32(small / large) - 0.5).clamp(min=0)
+    low = source.floor().long().clamp(max=small - 1)
+    high = (low + 1).clamp(max=small - 1)
+    weight = source - low
+    first, last = int(low[0]), int(high[-1])
+    matrix = torch.zeros(stop - start, last - first + 1)
+    pixel = torch.arange(stop - start)
+    matrix[pixel, low - first] += 1 - weight
+    matrix[pixel, high - first] += weight
+    return first, matrix.to(device)
