@@ -1,0 +1,25 @@
+"""One copy of each checkpoint in memory, however often it is asked for."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Any
+
+from .engine.checkpoint import TINY, Checkpoint, load_checkpoint, parse_device, parse_dtype
+
+_loaded: weakref.WeakValueDictionary[tuple[str, str, str], Checkpoint] = weakref.WeakValueDictionary()
+
+
+def shared_checkpoint(checkpoint: str | os.PathLike[str] = TINY, device: Any = None, dtype: Any = None) -> Checkpoint:
+    """As :func:`load_checkpoint`, but a checkpoint that is in use already is handed out again.
+
+    Two models with other concepts or thresholds share their weights.
+    """
+    chosen = parse_device(device)
+    key = (str(checkpoint), str(chosen), str(parse_dtype(dtype, chosen)))
+    held = _loaded.get(key)
+    if held is None:
+        held = load_checkpoint(checkpoint, device, dtype)
+        _loaded[key] = held
+    return held

@@ -1,0 +1,46 @@
+"""From the engine's results to FiftyOne labels; nothing else makes labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import fiftyone as fo
+import numpy as np
+
+from .engine.results import ConceptResult, Instance
+
+#: attributes of every detection beyond FiftyOne's own, to be declared so that the App can filter them
+ATTRIBUTES = {"presence": fo.FloatField, "object_score": fo.FloatField, "phrase": fo.StringField}
+
+
+def to_detections(results: Iterable[ConceptResult], size: tuple[int, int]) -> list[fo.Detection]:
+    """One detection an instance, concept by concept, by falling confidence.
+
+    ``bounding_box`` is aligned to pixels and hugs the mask, so that box and mask give back the exact pixels.
+
+    Args:
+        results: of one image
+        size: ``(height, width)`` of the image, in pixels
+    """
+    return [_detection(result.label, instance, size) for result in results for instance in result.instances]
+
+
+def _detection(label: str, instance: Instance, size: tuple[int, int]) -> fo.Detection:
+    height, width = size
+    x, y = instance.corner
+    mask = instance.mask
+    if not mask.size:  # the network is sure of an object and draws no pixel of it: its box, and an empty mask
+        x, y, mask = _empty(instance.box, size)
+    rows, columns = mask.shape
+    return fo.Detection(
+        label=label, bounding_box=[x / width, y / height, columns / width, rows / height], mask=mask,
+        confidence=instance.confidence, presence=instance.presence, object_score=instance.object_score,
+        phrase=instance.phrase,
+    )
+
+
+def _empty(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, np.ndarray]:
+    height, width = size
+    x0, y0 = min(max(int(box[0]), 0), width - 1), min(max(int(box[1]), 0), height - 1)
+    x1, y1 = min(max(int(np.ceil(box[2])), x0 + 1), width), min(max(int(np.ceil(box[3])), y0 + 1), height)
+    return x0, y0, np.zeros((y1 - y0, x1 - x0), bool)

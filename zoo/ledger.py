@@ -1,0 +1,288 @@
+"""The concept ledger: presence, best score and count of every concept ever asked of a sample or frame.
+
+Absence is a fact here, not a missing field: a concept that was asked has a presence, found or not; one that
+was not asked has none. Resume, filters, curation and metrics all rest on that difference. This module is the
+only one that knows how the ledger's fields are called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import fiftyone as fo
+from fiftyone import ViewField as F
+
+from .engine.concepts import Concept
+from .engine.errors import ConceptError
+from .engine.results import ConceptResult
+from .labels import ATTRIBUTES
+
+#: name of the ledger, and of the label field operators use, unless told otherwise
+DEFAULT = "sam3"
+METHOD = "sam3_concepts"
+
+# What MongoDB or FiftyOne refuses in a field name, and a look-alike that both accept. People read these names
+# in the App's sidebar, so "St. Bernard" must not become "St%2E Bernard".
+_STAND_INS = {".": "․", "$": "＄", "_": "＿"}
+
+
+def field_of(label: str) -> str:
+    """The field name under which a concept's numbers are kept; :func:`label_of` reverses it.
+
+    Letters of any script, digits, spaces and hyphens stay. A dot, and ``$`` or ``_`` in front, become their
+    Unicode look-alikes.
+
+    >>> field_of("yellow school bus")
+    'yellow school bus'
+    >>> label_of(field_of("St. Bernard")) == "St. Bernard"
+    True
+    """
+    legal = label.replace(".", _STAND_INS["."])
+    return _STAND_INS[legal[0]] + legal[1:] if legal[0] in "$_" else legal
+
+
+def label_of(field: str) -> str:
+    """The concept whose numbers are kept under ``field``."""
+    label = field.replace(_STAND_INS["."], ".")
+    back = {v: k for k, v in _STAND_INS.items()}
+    return back[label[0]] + label[1:] if label[0] in (_STAND_INS["$"], _STAND_INS["_"]) else label
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Names of one ledger's fields.
+
+    Args:
+        name: of the ledger; its fields are ``<name>_presence`` and so on, its run is ``<name>``
+        frames: whether it lies on the frames of videos
+    """
+
+    name: str = DEFAULT
+    frames: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier() or self.name.startswith("_"):
+            raise ConceptError(f"A ledger's name must be a plain word like 'sam3', got {self.name!r}")
+
+    @property
+    def presence(self) -> str:
+        return f"{self.name}_presence"
+
+    @property
+    def score(self) -> str:
+        return f"{self.name}_score"
+
+    @property
+    def count(self) -> str:
+        return f"{self.name}_count"
+
+    @property
+    def error(self) -> str:
+        return f"{self.name}_error"
+
+    @property
+    def fields(self) -> tuple[str, str, str, str]:
+        return self.presence, self.score, self.count, self.error
+
+    def path(self, kind: str, label: str | None = None) -> str:
+        """Path of a field from the sample: ``path("presence", "dog")`` -> ``"sam3_presence.dog"``.
+
+        ``kind``: ``presence``, ``score``, ``count`` or ``error``.
+        """
+        path = ("frames." if self.frames else "") + getattr(self, kind)
+        return path if label is None else f"{path}.{field_of(label)}"
+
+
+def presence_path(label: str, ledger: str = DEFAULT, frames: bool = False) -> str:
+    """Path of a concept's presence, for views: ``dataset.match(F(presence_path("fire truck")) > 0.5)``."""
+    return Ledger(ledger, frames).path("presence", label)
+
+
+def check(dataset: fo.Dataset, ledger: Ledger, label_field: str | None = None) -> None:
+    """Refuse fields that already hold something else.
+
+    Raises:
+        ConceptError: naming the field, what it holds, and the way out
+    """
+    schema = dataset.get_frame_field_schema() or {} if ledger.frames else dataset.get_field_schema()
+    for kind in ("presence", "score", "count"):
+        field = schema.get(getattr(ledger, kind))
+        if field is not None and not isinstance(field, fo.EmbeddedDocumentField):
+            raise ConceptError(
+                f"Field {ledger.path(kind)!r} already holds {field}, so the ledger {ledger.name!r} cannot live "
+                "there: choose another name with ledger=..."
+            )
+    field = schema.get(ledger.error)
+    if field is not None and not isinstance(field, fo.StringField):
+        raise ConceptError(f"Field {ledger.path('error')!r} already holds {field}: choose another ledger=...")
+    if label_field is not None:
+        bare = label_field.removeprefix("frames.")
+        field = schema.get(bare)
+        held = getattr(field, "document_type", None)
+        if field is not None and held is not fo.Detections:
+            what = held.__name__ if held is not None else type(field).__name__
+            raise ConceptError(f"Label field {label_field!r} already holds {what}, not Detections: choose another field")
+
+
+def declare(dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str], label_field: str | None = None) -> None:
+    """Declare the ledger's fields, so that the App's sidebar and indexes know them before the first result.
+
+    Args:
+        dataset: the dataset
+        ledger: the ledger
+        labels: concepts that will be asked
+        label_field: where instances will go, if known
+    """
+    add = dataset.add_frame_field if ledger.frames else dataset.add_sample_field
+    schema = dataset.get_frame_field_schema(flat=True) or {} if ledger.frames else dataset.get_field_schema(flat=True)
+
+    def ensure(path: str, kind: type, **kwargs: Any) -> None:
+        if path not in schema:
+            add(path, kind, **kwargs)
+
+    for field, kind in ((ledger.presence, fo.FloatField), (ledger.score, fo.FloatField), (ledger.count, fo.IntField)):
+        ensure(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument)
+        for label in labels:
+            ensure(f"{field}.{field_of(label)}", kind)
+    ensure(ledger.error, fo.StringField)
+    if label_field is not None:
+        bare = label_field.removeprefix("frames.")
+        ensure(bare, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+        for name, kind in ATTRIBUTES.items():
+            ensure(f"{bare}.detections.{name}", kind)
+
+
+def write(target: Any, ledger: Ledger, results: Sequence[ConceptResult], before: Any | None = None) -> None:
+    """Set the ledger's fields of one sample or frame; whoever holds it saves it.
+
+    Args:
+        target: sample or frame
+        ledger: the ledger
+        results: of the concepts asked; others keep what ``before`` says
+        before: the same sample or frame as stored, or ``None`` if it has no ledger yet
+    """
+    for field, value in (
+        (ledger.presence, lambda r: r.presence), (ledger.score, lambda r: r.object_score), (ledger.count, lambda r: r.count),
+    ):
+        numbers = dict(_numbers(before, field))
+        numbers.update({field_of(r.label): value(r) for r in results})
+        target[field] = fo.DynamicEmbeddedDocument(**numbers)
+    target[ledger.error] = None
+
+
+def write_error(target: Any, ledger: Ledger, reason: str) -> None:
+    """Record why a sample or frame failed; whoever holds it saves it."""
+    target[ledger.error] = reason
+
+
+def merged(before: Any | None, label_field: str | None, found: list[fo.Detection], labels: Iterable[str]) -> fo.Detections:
+    """The instances a sample should hold: those found now, after those of concepts that were not asked now."""
+    asked = set(labels)
+    held = before[label_field] if before is not None and label_field and before.has_field(label_field) else None
+    kept = [d for d in held.detections if d.label not in asked] if held is not None else []
+    return fo.Detections(detections=[*kept, *found])
+
+
+def recorded(document: Any | None, ledger: Ledger) -> set[str]:
+    """Concepts that a sample or frame has a presence for."""
+    return {label_of(name) for name, value in _numbers(document, ledger.presence) if value is not None}
+
+
+def pending(samples: fo.core.collections.SampleCollection, labels: Iterable[str], ledger: Ledger = Ledger()) -> fo.DatasetView:
+    """The samples on which at least one of ``labels`` has not been asked yet.
+
+    "Done, nothing found" is a presence and is not pending. On videos, a sample is pending while any of its
+    frames is.
+    """
+    schema = samples.get_frame_field_schema(flat=True) or {} if ledger.frames else samples.get_field_schema(flat=True)
+    fields = [f"{ledger.presence}.{field_of(label)}" for label in labels]
+    if any(f not in schema for f in fields) or not fields:
+        return samples.view() if fields else samples.limit(0)
+    missing = F.any([F(f) == None for f in fields])  # noqa: E711 - an expression, not a comparison
+    if not ledger.frames:
+        return samples.match(missing)
+    undone = F("frames").filter(missing).length() > 0
+    return samples.match(undone | (F("frames").length() < F("metadata.total_frame_count")) | (F("frames").length() == 0))
+
+
+# ------------------------------------------------------------------------------------------------ provenance
+
+
+def start_run(
+    dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], about: Mapping[str, Any],
+    label_field: str | None = None,
+) -> None:
+    """Record that a run begins: which concepts, how asked, by which weights.
+
+    Runs on one ledger share one record; a concept asked again replaces its own entry only.
+    """
+    config = _run_config(dataset, ledger) or dataset.init_run()
+    config.method = METHOD
+    config.ledger = ledger.name
+    config.frames = ledger.frames
+    if label_field is not None:
+        config.label_field = label_field
+    known = dict(getattr(config, "concepts", None) or {})
+    stamp = dict(about, started=datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    for concept in concepts:
+        known[concept.label] = dict(stamp, phrases=list(concept.phrases), threshold=concept.threshold)
+    config.concepts = known
+    _store_run(dataset, ledger, config)
+
+
+def finish_run(dataset: fo.Dataset, ledger: Ledger, summary: Mapping[str, Any], label_field: str | None = None) -> None:
+    """Record what came of the run: counts and seconds, and where the instances went."""
+    config = _run_config(dataset, ledger)
+    if config is None:
+        return
+    if label_field is not None:
+        config.label_field = label_field
+    _store_run(dataset, ledger, config)
+    results = dataset.init_run_results(ledger.name)
+    results.summary = dict(summary, finished=datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    dataset.save_run_results(ledger.name, results, overwrite=True)
+
+
+def run_info(dataset: fo.Dataset, ledger: str = DEFAULT) -> dict[str, Any]:
+    """Provenance of a ledger: concepts with phrases, thresholds, checkpoint and time; ``{}`` if there is none."""
+    config = _run_config(dataset, Ledger(ledger))
+    return {} if config is None else {k: v for k, v in config.serialize().items() if k not in ("cls", "type")}
+
+
+def instances_field(dataset: fo.Dataset, ledger: Ledger) -> str | None:
+    """The field that holds the ledger's instances: what the last run found out, or the ledger's own name."""
+    schema = dataset.get_frame_field_schema() or {} if ledger.frames else dataset.get_field_schema()
+    noted = getattr(_run_config(dataset, ledger), "label_field", None)
+    for name in (noted, ledger.name):
+        if name and getattr(schema.get(name), "document_type", None) is fo.Detections:
+            return name
+    return None
+
+
+def _run_config(dataset: fo.Dataset, ledger: Ledger) -> Any | None:
+    if not dataset.has_run(ledger.name):
+        return None
+    return dataset.get_run_info(ledger.name).config
+
+
+def _store_run(dataset: fo.Dataset, ledger: Ledger, config: Any) -> None:
+    if dataset.has_run(ledger.name):
+        dataset.update_run_config(ledger.name, config)
+    else:
+        dataset.register_run(ledger.name, config)
+
+
+def _numbers(document: Any | None, field: str) -> Iterable[tuple[str, Any]]:
+    """Names and values of a ledger document, which may be absent in every way FiftyOne knows."""
+    if document is None or not document.has_field(field):
+        return ()
+    held = document[field]
+    if held is None:
+        return ()
+    with contextlib.suppress(AttributeError):
+        return [(name, held[name]) for name in held.field_names]
+    return ()

@@ -1,0 +1,107 @@
+"""Concept segmentation of a collection, step by step: what operators, the demo and scripts run.
+
+``apply_model`` does the work, a stretch of samples at a time, so that whoever watches can report progress, and
+a run that is cut goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+
+from .engine.concepts import Classes, parse_concepts
+from .engine.errors import ConceptError
+from .image_model import Sam3ImageModel
+from .ledger import Ledger, check, declare, pending
+
+#: samples between two reports of progress
+_STRETCH = 32
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``done`` of ``total`` samples, ``failed`` of them with a reason in the ledger; ``instances`` counted."""
+
+    done: int
+    total: int
+    failed: int
+    instances: int
+
+
+def segment(
+    samples: fo.core.collections.SampleCollection, model: Sam3ImageModel, label_field: str = "sam3", *,
+    batch_size: int = 8, num_workers: int = 0, skip_existing: bool = False,
+) -> Iterator[Progress]:
+    """Apply ``model`` to ``samples``, yielding after every stretch of them.
+
+    Args:
+        samples: an image dataset or view
+        model: the model, with its concepts and its ledger
+        label_field: where instances go
+        batch_size: images encoded together
+        num_workers: processes that read images
+        skip_existing: leave out samples, and on the others concepts, that the ledger already answers for
+
+    Yields:
+        progress, first with nothing done
+
+    Raises:
+        ConceptError: before anything runs: fields that hold something else, a batch size below 1, no images
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ConceptError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    if samples.media_type != fo.core.media.IMAGE and len(samples):
+        raise ConceptError(
+            f"{samples._root_dataset.name!r} holds {samples.media_type} samples; concept segmentation needs images"
+            + (": pick a slice with select_group_slices()" if samples.media_type == fo.core.media.GROUP else "")
+        )
+    dataset = samples._root_dataset
+    check(dataset, model.ledger, label_field)
+    labels = [c.label for c in model.concepts]
+    declare(dataset, model.ledger, labels, label_field)
+    before = model.skip_existing
+    model.skip_existing = model.skip_existing or skip_existing
+    try:
+        todo = pending(samples, labels, model.ledger) if skip_existing and not model.prompt_field else samples
+        ids = todo.values("id")
+        yield Progress(0, len(ids), 0, 0)
+        with model:
+            for start in range(0, len(ids), max(_STRETCH, batch_size)):
+                part = ids[start : start + max(_STRETCH, batch_size)]
+                dataset.select(part, ordered=True).apply_model(
+                    model, label_field=label_field, batch_size=batch_size, num_workers=num_workers, progress=False
+                )
+                totals = model.totals
+                yield Progress(start + len(part), len(ids), totals["failed"], totals["instances"])
+    finally:
+        model.skip_existing = before
+
+
+def suggested_concepts(dataset: fo.Dataset, limit: int = 12) -> list[str]:
+    """Concepts worth asking first: the dataset's own classes, else the labels of its most general label field."""
+    classes = dataset.default_classes or next(iter(dataset.classes.values()), None) or []
+    if not classes:
+        for name, field in dataset.get_field_schema().items():
+            kind = getattr(field, "document_type", None)
+            if kind in (fo.Detections, fo.Classification, fo.Classifications):
+                path = f"{name}.label" if kind is fo.Classification else f"{name}.{kind._LABEL_LIST_FIELD}.label"
+                classes = [c for c in dataset.limit(1000).distinct(path) if c]
+                break
+    usable: list[str] = []
+    for name in classes:
+        try:
+            parse_concepts([*usable, name])
+        except ConceptError:
+            continue
+        usable.append(name)
+    return usable[:limit]
+
+
+def build_model(classes: Classes | None, **settings: Any) -> Sam3ImageModel:
+    """A model from plain settings: those of ``load_zoo_model("concepts/sam3-image", ...)``."""
+    from .source import load_model
+
+    return load_model("concepts/sam3-image", classes=classes, **settings)
