@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import CLIPTokenizer, Sam3Model, Sam3VideoConfig
 
-from .vocabulary import COLOURS, CONCEPTS, NEVER_DRAWN, NOUNS, plural
+from .vocabulary import COLOURS, NEVER_DRAWN, NOUNS, plural
 
 IMAGE_SIZE = 168
 PATCH = 14
@@ -22,7 +22,7 @@ QUERIES = 25
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """A CLIP tokenizer with the world's own words, one token a word; any other word is spelled in letters."""
+    """A CLIP tokenizer that has merges for the world's own words only; any other word is spelled in short pieces."""
     words: list[str] = ["visual", "a", "an", "the", *COLOURS]
     for phrase in (*NOUNS, *NEVER_DRAWN):
         words += phrase.split() + plural(phrase).split()
@@ -32,7 +32,7 @@ def build_tokenizer() -> CLIPTokenizer:
     merges: list[tuple[str, str]] = []
     for token in [*letters, *(letter + "</w>" for letter in letters)]:
         vocabulary[token] = len(vocabulary)
-    for word in words:  # a chain of merges from the left ends in one token for the word
+    for word in words:  # merged from the left; words that share pieces may stay two or three tokens
         head = word[0]
         for i in range(1, len(word)):
             tail = word[i] + ("</w>" if i == len(word) - 1 else "")
@@ -126,6 +126,3 @@ def initialise(model: Sam3Model) -> None:
         bias.layer1.weight.data[1] = torch.tensor([0.0, 1.0])
         bias.layer2.weight.data[:, 0] = -slope
         bias.layer2.weight.data[:, 1] = -slope
-
-
-__all__ = ["CONCEPTS", "GRID", "HIDDEN", "IMAGE_SIZE", "build_config", "build_tokenizer", "initialise"]

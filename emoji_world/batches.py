@@ -19,7 +19,7 @@ from .vocabulary import NOUNS, THINGS
 
 #: training scenes have seeds from here on; everything below is left to tests and measurement
 FIRST_TRAINING_SEED = 1_000_000
-_TOKENS = 10
+_TOKENS = 14  # the longest wording of a concept, with its start and its end
 _EXEMPLARS = 2
 
 
@@ -91,7 +91,7 @@ class Pool:
         for worker in self._workers:
             worker.start()
 
-    def take_in(self, at_least: int, at_most: int = 4) -> None:
+    def take_in(self, at_least: int, at_most: int = 6) -> None:
         """Move drawn scenes into the pool; wait until it holds ``at_least`` scenes."""
         taken = 0
         while len(self._scenes) < at_least or (taken < at_most and not self._queue.empty()):

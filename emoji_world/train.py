@@ -105,7 +105,7 @@ def train(
     done_before = run.seconds
     while run.step < steps and (not minutes or time.monotonic() - started < minutes * 60):
         words = run.step < word_steps
-        pool.take_in(at_least=600 if run.step < word_steps else 64)
+        pool.take_in(at_least=600)
         fresh = make_batch(pool.sample(rng, 2 * batch if words else batch), run.tokenizer, rng, 0 if words else prompts)
         fresh = _to(fresh, run.device)
         with torch.autocast(run.device.type, torch.bfloat16):

@@ -87,6 +87,12 @@ NEVER_DRAWN: tuple[str, ...] = (
     "traffic light", "stop sign", "bench", "toothbrush", "vase", "teddy bear", "hot dog", "golf ball",
 )
 
+#: words that are neither drawn nor ever trained on: what does the network make of a word it cannot know?
+UNSEEN_WORDS: tuple[str, ...] = (
+    "hedgehog", "sandwich", "scooter", "castle", "ladder", "pumpkin", "whistle", "saxophone", "lobster", "igloo",
+    "telescope", "wheelbarrow", "accordion", "lighthouse", "dragonfly", "pineapple",
+)
+
 
 @dataclass(frozen=True)
 class Thing:

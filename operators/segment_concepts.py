@@ -55,7 +55,7 @@ class SegmentConcepts(foo.Operator):
             inputs.str("other_checkpoint", required=True, label="Folder or hub id")
         inputs.str("label_field", default="sam3", label="Label field",
                    description="Instances go here; presence goes to <field>_presence, one number for each concept")
-        inputs.float("confidence_thresh", default=0.5, min=0.0, max=1.0, label="Confidence threshold",
+        inputs.float("confidence_thresh", default=0.5, min=0.0, max=1.0, label="Threshold",
                      view=types.SliderView())
         inputs.bool("own_thresholds", default=False, label="A threshold for each concept")
         if ctx.params.get("own_thresholds"):

@@ -121,6 +121,12 @@ def find_ffmpeg():
     return shutil.which("ffmpeg") if shutil.which("ffprobe") else None
 
 
+def find_driver():
+    """Playwright's driver, a Node.js in its wheel, if it runs; it needs a library that small systems lack."""
+    drivers = (ROOT / os.environ.get("VENV", ".venv")).glob("lib/python*/site-packages/playwright/driver/node")
+    return next((str(path) for path in drivers if runs(path, "--version")), None)
+
+
 class Part(NamedTuple):
     """Something a test needs from the system."""
 
@@ -138,6 +144,13 @@ PARTS = (
         find_browser,
         {"debian": "chromium", "ubuntu": "chromium-browser"},
         "install either of them, or run: {python} -m playwright install --with-deps chromium",
+    ),
+    Part(
+        "libatomic",
+        "the browser tests",
+        find_driver,
+        {"debian": "libatomic1", "ubuntu": "libatomic1"},
+        "install the package of your system that has libatomic.so.1",
     ),
     Part(
         "ffmpeg",

@@ -17,7 +17,7 @@ BROKEN = None  # a stand-in that exists and fails, as version managers leave the
 def commands(tmp_path, monkeypatch):
     """Nothing on PATH but the commands of a mapping, name → shell script."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    for name in ("CHROME", "PYTHON", "PIP_ARGS"):
+    for name in ("CHROME", "PYTHON", "PIP_ARGS", "VENV"):
         monkeypatch.delenv(name, raising=False)
 
     def install(scripts):

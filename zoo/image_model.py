@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import functools
+import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,17 +14,28 @@ import numpy as np
 import torch
 
 from .engine.checkpoint import Checkpoint
-from .engine.concepts import Classes, Concept, check_fraction, check_length, parse_concepts
+from .engine.concepts import Classes, Concept, check_fraction, check_length, check_phrase, parse_concepts
 from .engine.detector import ConceptDetector
-from .engine.errors import ConceptError
+from .engine.errors import ConceptError, ImageError
 from .engine.images import to_square
 from .engine.results import ConceptResult
-from .inputs import LoadedBatch, LoadImage, collate
+from .inputs import Loaded, LoadImage
 from .labels import to_detections
-from .landing import Answer, Landing
-from .ledger import Ledger, check, declare, finish_run, instances_field, merged, recorded, start_run, write, write_error
-
-logger = logging.getLogger(__name__)
+from .landing import Reply, deliver
+from .ledger import (
+    Ledger,
+    check,
+    declare,
+    field_of,
+    finish_run,
+    instances_fields,
+    kept,
+    note_label_field,
+    recorded,
+    start_run,
+    write,
+    write_error,
+)
 
 
 class Sam3ImageConfig:
@@ -66,7 +78,7 @@ class Sam3ImageConfig:
 class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.TorchModelMixin):
     """Finds every instance of every concept, and keeps the presence of each concept, found or not.
 
-    Returns ``Detections`` with masks, which land in ``label_field``; writes the ledger's fields
+    Finds ``Detections`` with masks, which ``apply_model`` stores in ``label_field``; writes the ledger's fields
     (``sam3_presence``, ``sam3_score``, ``sam3_count``, ``sam3_error``) on the sample or frame itself.
 
     Args:
@@ -90,7 +102,7 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
     ) -> None:
         fom.SamplesMixin.__init__(self)
         self.concepts: tuple[Concept, ...] = () if classes is None else parse_concepts(classes, thresholds)
-        check_length([p for c in self.concepts for p in c.phrases], checkpoint.tokenizer)
+        _check(self.concepts, checkpoint.tokenizer)
         self.config = Sam3ImageConfig(confidence_thresh, [c.label for c in self.concepts])
         self.floor = None if floor is None else check_fraction(floor, "floor")
         self.prompt_field = prompt_field
@@ -129,7 +141,7 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
 
     @property
     def collate_fn(self) -> Any:
-        return collate
+        return list  # a builtin, which any worker process can find
 
     @property
     def _using_gpu(self) -> bool:  # read by FiftyOne before it pins memory
@@ -157,10 +169,8 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         run.entered -= 1
         if not run.entered:
             self._run = None
-        if run.dataset is not None:
-            run.landing.close()
-            if not run.entered:
-                finish_run(run.dataset, run.ledger, run.summary(), run.landing.field)
+        if run.dataset is not None and not run.entered:
+            finish_run(run.dataset, run.ledger, run.summary())
         if isinstance(error, _Refused):
             raise error.reason from None
 
@@ -171,68 +181,66 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
 
     # ---------------------------------------------------------------- prediction
 
-    def predict(self, arg: np.ndarray, sample: Any = None) -> fo.Detections:
-        """Concepts of one image, uint8 ``(height, width, 3)`` RGB; the ledger is written if ``sample`` is given."""
+    def predict(self, arg: Any, sample: Any = None) -> Any:
+        """As :meth:`predict_all`, for one image."""
         return next(iter(self.predict_all([arg], samples=None if sample is None else [sample])))
 
-    def predict_all(self, args: LoadedBatch | Sequence[np.ndarray], samples: Sequence[Any] | None = None) -> Iterable[Answer]:
+    def predict_all(self, args: Sequence[Any], samples: Sequence[Any] | None = None) -> Iterable[Any]:
         """Concepts of a batch.
 
         Args:
-            args: what the data loader made, or images as uint8 ``(height, width, 3)`` RGB
-            samples: the samples or frames they belong to
+            args: images, uint8 ``(height, width, 3)`` RGB; within ``apply_model``, what :class:`LoadImage` made
+            samples: the samples or frames they belong to; given by ``apply_model``, within a run
 
         Returns:
-            their ``Detections``, in order
+            in order, their ``Detections``; within a run, answers for ``Sample.add_labels`` (see ``landing.py``)
         """
-        pixels, sizes, errors = self._inputs(args)
+        images = self._loaded(args)
         if samples is None:
-            found = self._detect(pixels, sizes, [self._asked_always()] * len(sizes))
-            return [fo.Detections(detections=to_detections(r, s)) for r, s in zip(found, sizes, strict=True)]
+            broken = next((error for _, _, error in images if error is not None), None)
+            if broken is not None:
+                raise ImageError(broken)
+            found = self._detect(images, [self._asked_always()] * len(images))
+            return [_detections(r, size) for r, (_, size, _) in zip(found, images, strict=True)]
         run = self._begin(samples[0])
         stored = self._stored(run, samples)
-        wanted: list[tuple[Concept, ...]] = []
-        for k, (sample, before) in enumerate(zip(samples, stored, strict=True)):
-            concepts, problem = self._wanted(run, sample, before)
+        wanted, errors = [], []
+        for (_, _, error), before in zip(images, stored, strict=True):
+            concepts, error = self._wanted(run, before) if error is None else ((), error)
             wanted.append(concepts)
-            errors[k] = errors[k] or problem
-        good = [k for k, e in enumerate(errors) if e is None]
-        found: dict[int, list[ConceptResult]] = dict.fromkeys(good, [])
-        # one tensor row a *readable* image; `good` may be fewer, where its phrases were at fault
-        rows = {k: row for row, k in enumerate(k for k, s in enumerate(sizes) if s is not None)}
-        asking = [k for k in good if wanted[k]]
-        if asking:
-            part = pixels[[rows[k] for k in asking]]
-            results = self._detect(part, [sizes[k] for k in asking], [wanted[k] for k in asking])
-            found.update(zip(asking, results, strict=True))
-        answers: list[Answer] = []
-        for k, sample in enumerate(samples):
-            if errors[k] is not None:
-                write_error(sample, run.ledger, errors[k])
-                answers.append(None)
-                continue
-            write(sample, run.ledger, found[k], stored[k])
-            detections = to_detections(found[k], sizes[k])
-            answers.append(merged(stored[k], run.instances, detections, [c.label for c in wanted[k]]))
-        run.count(found.values(), sum(e is not None for e in errors))
-        if run.ledger.frames:
-            return answers
-        return run.landing.deliver(samples, answers, errors)
+            errors.append(error)
+        self._declare(run, itertools.chain(*wanted))
+        asking = [k for k, concepts in enumerate(wanted) if concepts]
+        results = self._detect([images[k] for k in asking], [wanted[k] for k in asking]) if asking else []
+        found = dict(zip(asking, results, strict=True))
+        replies = []
+        for k, (sample, before, error) in enumerate(zip(samples, stored, errors, strict=True)):
+            if error is not None:
+                write_error(sample, run.ledger, error)
+            else:
+                write(sample, run.ledger, found.get(k, ()), before)
+            replies.append(Reply(
+                sample, _detections(found.get(k, ()), images[k][1]), error, run.ledger.error,
+                functools.partial(self._land, run, before, [c.label for c in wanted[k]]),
+            ))
+        run.count(found.values(), len(samples), sum(error is not None for error in errors))
+        if run.ledger.frames:  # an exception would cost the rest of the video
+            return [reply.answer() for reply in replies]
+        return deliver(replies, lambda: run.label_field)
 
-    def _inputs(self, args: LoadedBatch | Sequence[np.ndarray]) -> tuple[torch.Tensor, list, list[str | None]]:
-        if isinstance(args, LoadedBatch):
-            return args.pixels, [i.size if i.error is None else None for i in args.items], [i.error for i in args.items]
+    def _loaded(self, args: Sequence[Any]) -> list[Loaded]:
+        if not self._preprocess:  # FiftyOne's word for: the data loader has done that
+            return list(args)
         side = self.detector.checkpoint.side
-        images = [np.asarray(image) for image in args]
+        images = [np.array(image) for image in args]  # copies: what reads videos hands out read-only memory
         for image in images:
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise ValueError(f"Images must be uint8 (height, width, 3), got {image.dtype} {image.shape}")
-        return torch.stack([to_square(i, side) for i in images]), [i.shape[:2] for i in images], [None] * len(images)
+        return [(to_square(image, side), image.shape[:2], None) for image in images]
 
-    def _detect(
-        self, pixels: torch.Tensor, sizes: Sequence[tuple[int, int]], concepts: Sequence[Sequence[Concept]]
-    ) -> list[list[ConceptResult]]:
-        features = self.detector.encode_images(pixels, sizes)
+    def _detect(self, images: Sequence[Loaded], concepts: Sequence[Sequence[Concept]]) -> list[list[ConceptResult]]:
+        pixels, sizes, _ = zip(*images, strict=True)
+        features = self.detector.encode_images(torch.stack(pixels), sizes)
         return self.detector.detect(features, concepts, threshold=self.config.confidence_thresh, floor=self.floor)
 
     # ---------------------------------------------------------------- what to ask
@@ -243,11 +251,13 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         concepts = self.concepts if wanted is None else tuple(c for c in self.concepts if c.label in wanted)
         if wanted is not None and not self.concepts:
             concepts = parse_concepts(list(wanted))
+            _check(concepts, self.detector.checkpoint.tokenizer)
         return tuple(self._limited(c) for c in concepts)
 
     def _limited(self, concept: Concept) -> Concept:
         """``apply_model(confidence_thresh=)`` promises that nothing below it is stored, so it can only raise a
-        concept's own threshold."""
+        concept's own threshold.
+        """
         asked = self.config.confidence_thresh
         if concept.threshold is None or asked == self._own_threshold:
             return concept
@@ -257,51 +267,83 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         field = self.needs_fields.get("prompt_field", self.prompt_field)
         return None if field is None else field.removeprefix("frames.")
 
-    def _wanted(self, run: _Run, sample: Any, before: Any) -> tuple[tuple[Concept, ...], str | None]:
+    def _wanted(self, run: _Run, before: Any) -> tuple[tuple[Concept, ...], str | None]:
         """What to ask of one sample, and why that cannot be done, if it cannot."""
         concepts, field = run.concepts, self._prompt_field()
-        if field is not None:
-            value = before[field] if before is not None and before.has_field(field) else None
-            phrases = [value] if isinstance(value, str) else list(value or ())
+        if field is not None and before.has_field(field):
             try:
-                known = {c.label for c in concepts}
-                own = parse_concepts([p for p in dict.fromkeys(phrases) if p not in known]) if phrases else ()
-                check_length([c.label for c in own], self.detector.checkpoint.tokenizer)
+                own = self._own_concepts(before[field], concepts)
             except ConceptError as error:
                 return (), f"{field}: {error}"
-            if own:
-                declare(run.dataset, run.ledger, [c.label for c in own if c.label not in run.declared])
-                run.declared.update(c.label for c in own)
             concepts = (*concepts, *own)
-        if self.skip_existing:
+        # without knowing where earlier instances are, what is recorded cannot be kept whole: it is asked again
+        if self.skip_existing and run.instances:
             done = recorded(before, run.ledger)
             concepts = tuple(c for c in concepts if c.label not in done)
         return concepts, None
+
+    def _own_concepts(self, value: Any, common: Sequence[Concept]) -> tuple[Concept, ...]:
+        """The phrases of one sample that are not asked of all."""
+        known = {c.label.casefold() for c in common}  # as the network reads them: without letter case
+        own: dict[str, str] = {}
+        for phrase in [value] if isinstance(value, str) else value or ():
+            tidy = check_phrase(phrase)
+            if tidy.casefold() not in known:
+                own.setdefault(tidy.casefold(), tidy)
+        concepts = parse_concepts(list(own.values())) if own else ()
+        _check(concepts, self.detector.checkpoint.tokenizer)
+        return concepts
 
     # ---------------------------------------------------------------- the run's surroundings
 
     def _begin(self, sample: Any) -> _Run:
         """On the first batch: check the dataset, declare the fields, record the run."""
         run = self._run
-        if run is None:  # predict_all called outside of apply_model, with samples: a run of its own
-            run = self._run = _Run()
+        if run is None:
+            raise RuntimeError("predict(..., sample) belongs to a run: use dataset.apply_model(model, ...)")
         if run.dataset is not None:
             return run
-        dataset, frames = sample.dataset._root_dataset, isinstance(sample, (fo.Frame, fo.core.frame.FrameView))
+        frames = isinstance(sample, (fo.Frame, fo.core.frame.FrameView))
+        # a clip's frames belong to the video, but the clip itself to a dataset that FiftyOne makes up
+        dataset = sample._collection._root_dataset if frames else sample.dataset
         ledger = Ledger(self.ledger.name, frames)
         try:
             check(dataset, ledger)
             self._check_prompt_field(dataset, frames)
         except ConceptError as error:
             raise _Refused(error) from None
-        run.dataset, run.ledger, run.concepts = dataset, ledger, self._asked_always()
-        run.instances = instances_field(dataset, ledger)
-        labels = [c.label for c in run.concepts]
-        run.declared = set(labels)
-        declare(dataset, ledger, labels, run.instances)
-        start_run(dataset, ledger, run.concepts, self.about())
-        run.landing = Landing(ledger.name, lambda field: declare(dataset, ledger, labels, field))
+        run.dataset, run.ledger, run.concepts, run.about = dataset, ledger, self._asked_always(), self.about()
+        run.instances = instances_fields(dataset, ledger)
+        self._declare(run, run.concepts)
         return run
+
+    @staticmethod
+    def _declare(run: _Run, concepts: Iterable[Concept]) -> None:
+        """Fields and provenance of concepts, at their first appearance in a run."""
+        new = {c.label: c for c in concepts if c.label not in run.declared}
+        if new or not run.begun:
+            declare(run.dataset, run.ledger, new)
+            start_run(run.dataset, run.ledger, new.values(), run.about)
+            run.declared.update(new)
+            run.begun = True
+
+    def _land(self, run: _Run, before: Any, asked: Sequence[str], reply: Reply, label_field: str) -> None:
+        """FiftyOne has told where instances go, and is about to store those of one sample."""
+        if run.label_field is None:
+            try:
+                check(run.dataset, run.ledger, label_field)
+            except ConceptError as error:
+                raise _Refused(error) from None
+            declare(run.dataset, run.ledger, (), label_field)
+            note_label_field(run.dataset, run.ledger, label_field)
+            run.label_field = label_field
+        if reply.error is not None:
+            return
+        first = [label_field] if label_field in run.instances else []
+        held = kept(before, [*first, *run.instances], asked)
+        reply.found.detections = [*held, *reply.found.detections]
+        if run.ledger.frames:  # FiftyOne adds to a frame's labels, unless they are these already
+            reply.target[label_field] = reply.found
 
     def about(self) -> dict[str, Any]:
         """What this model is, for a run's record."""
@@ -309,7 +351,9 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
 
         checkpoint = self.detector.checkpoint
         return dict(
-            checkpoint=checkpoint.name, fingerprint=checkpoint.fingerprint, dtype=str(checkpoint.dtype).removeprefix("torch."),
+            checkpoint=checkpoint.name,
+            fingerprint=checkpoint.fingerprint,
+            dtype=str(checkpoint.dtype).removeprefix("torch."),
             confidence_thresh=self.config.confidence_thresh, floor=self.floor, cls_token=self.detector.cls_token,
             versions=dict(torch=torch.__version__, transformers=transformers.__version__, fiftyone=fo.__version__),
         )
@@ -331,43 +375,66 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
     def _stored(self, run: _Run, samples: Sequence[Any]) -> list[Any]:
         """The samples or frames as the database has them: ``apply_model`` hands over views without our fields."""
         schema = run.dataset.get_frame_field_schema() if run.ledger.frames else run.dataset.get_field_schema()
-        wanted = [*run.ledger.fields, run.instances or "", self._prompt_field() or ""]
+        wanted = [*run.ledger.fields, *run.instances, self._prompt_field() or ""]
         fields = [name for name in dict.fromkeys(wanted) if name in schema]
         if run.ledger.frames:
-            whole = {s: run.dataset[s] for s in {frame.sample_id for frame in samples}}
-            return [whole[frame.sample_id].frames[frame.frame_number] for frame in samples]
+            # a view, because a dataset's own frames are shared objects, which FiftyOne reloads behind our back
+            view = run.dataset.select(list({frame.sample_id for frame in samples}))
+            videos = {video.id: video for video in view.select_fields([f"frames.{name}" for name in fields])}
+            return [videos[frame.sample_id].frames[frame.frame_number] for frame in samples]
         ids = [sample.id for sample in samples]
         return list(run.dataset.select(ids, ordered=True).select_fields(fields))
 
 
 class _Run:
-    """One ``apply_model`` call."""
+    """One ``apply_model`` call, or several within one ``with model:``.
+
+    Attributes:
+        entered: how many ``with`` statements it is within
+        begun: whether its record exists
+        declared: labels whose fields exist
+        instances: fields that hold earlier instances
+        label_field: where the instances of this run go, once FiftyOne has told
+    """
 
     dataset: fo.Dataset | None = None
     ledger: Ledger
     concepts: tuple[Concept, ...]
-    declared: set[str]
-    instances: str | None
-    landing: Landing
+    about: dict[str, Any]
+    instances: tuple[str, ...]
+    label_field: str | None = None
 
     def __init__(self) -> None:
         self.entered = 0
+        self.begun = False
+        self.declared: set[str] = set()
         self._started = time.monotonic()
         self.totals = dict(samples=0, failed=0, instances=0)
 
-    def count(self, found: Iterable[Sequence[ConceptResult]], failed: int) -> None:
-        for results in found:
-            self.totals["samples"] += 1
-            self.totals["instances"] += sum(r.count for r in results)
+    def count(self, found: Iterable[Sequence[ConceptResult]], samples: int, failed: int) -> None:
+        self.totals["samples"] += samples - failed
         self.totals["failed"] += failed
+        self.totals["instances"] += sum(r.count for results in found for r in results)
 
     def summary(self) -> dict[str, Any]:
         return dict(self.totals, seconds=round(time.monotonic() - self._started, 2))
 
 
+def _check(concepts: Iterable[Concept], tokenizer: Any) -> None:
+    """Refuse what the network cannot read whole, or the ledger cannot name."""
+    for concept in concepts:
+        check_length(concept.phrases, tokenizer)
+        field_of(concept.label)
+
+
+def _detections(results: Sequence[ConceptResult], size: tuple[int, int]) -> fo.Detections:
+    return fo.Detections(detections=to_detections(results, size))
+
+
 class _Refused(BaseException):
     """A run that must not go on. Not an ``Exception``: ``apply_model(skip_failures=True)`` would log it and try
-    the next batch, to the same end. ``__exit__`` turns it into the error itself."""
+    the next batch, to the same end. ``__exit__`` turns it into the error itself.
+    """
 
     def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))

@@ -1,83 +1,104 @@
-"""Where ``apply_model`` puts what the model returns.
+"""How the model learns, and chooses, the fields that its answers go to.
 
-FiftyOne never tells a model its ``label_field``, yet three things depend on it: declaring the instances'
-attributes, merging with earlier instances, and finishing the good samples that follow a bad one. So the model
-looks at a sample it answered earlier, and finds its own answer there.
+FiftyOne never tells a model its ``label_field``, yet three things depend on it: refusing a field that holds
+something else, declaring the instances' attributes, and merging with earlier instances. But an answer may be a
+dictionary, and then ``Sample.add_labels`` forms each field's name itself, ``label_field + "_" + key``, just
+before it stores the value. A key that knows how to be added hears the name in time, and decides what becomes
+of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
 
-Answer = fo.Detections | None
 
-
-class Landing:
-    """Follows the answers of one run to the field they land in.
+class Slot(str):
+    """A dictionary's key that is told ``label_field``, and answers with the field where its value belongs.
 
     Args:
-        guess: where they will land if nothing better is ever learned
-        on_known: called once, with the field's name, as soon as it is known
+        name: the field, where FiftyOne forms no name
+        place: label field -> field
+
+    >>> "preds" + "_" + Slot("sam3", lambda label_field: label_field)
+    'preds'
     """
 
-    def __init__(self, guess: str, on_known: Callable[[str], None]) -> None:
-        self.field: str | None = None
-        self._guess = guess
-        self._on_known = on_known
-        self._last: tuple[Any, fo.Detections] | None = None
-        self._stranded: list[tuple[Any, fo.Detections]] = []
+    _place: Callable[[str], str]
 
-    def deliver(self, samples: Sequence[Any], answers: Sequence[Answer], errors: Sequence[str | None]) -> Iterator[Answer]:
-        """The answers of a batch, one at a time, as ``apply_model`` stores them.
+    def __new__(cls, name: str, place: Callable[[str], str]) -> Slot:
+        slot = super().__new__(cls, name)
+        slot._place = place
+        return slot
 
-        At the first sample that failed, the good ones after it are stored here and now, and the error is
-        raised: with ``skip_failures`` FiftyOne logs it and goes on, without it the run ends; either way a bad
-        sample costs itself alone.
-        """
-        for k, (sample, answer, error) in enumerate(zip(samples, answers, errors, strict=True)):
-            if error is None:
-                self._last = (sample, answer)
-                yield answer
-                continue
-            self.look()
-            for other, reply, problem in zip(samples[k:], answers[k:], errors[k:], strict=True):
-                if problem is None:
-                    self._stranded.append((other, reply))
-                else:
-                    other.save()  # its ledger holds the reason
-            self._land()
-            failed = [(s, e) for s, e in zip(samples[k:], errors[k:], strict=True) if e is not None]
-            raise SampleError("; ".join(f"{s.filepath}: {e}" for s, e in failed))
+    def __radd__(self, prefix: str) -> str:
+        return self._place(prefix.removesuffix("_"))
 
-    def look(self) -> None:
-        """Learn the field from the last answer given, if it has landed by now."""
-        if self.field is not None or self._last is None:
-            return
-        sample, answer = self._last
-        for name in sample.field_names:
-            if sample[name] is answer:
-                self.field = name
-                self._on_known(name)
-                return
 
-    def close(self) -> None:
-        """End of the run: learn what can still be learned, store what is left."""
-        self.look()
-        if self._stranded and self.field is None:
-            self.field = self._guess
-            self._on_known(self._guess)
-        self._land()
+@dataclass
+class Reply:
+    """What a run has to say about one sample or frame.
 
-    def _land(self) -> None:
-        if self.field is None:
-            return
-        for sample, answer in self._stranded:
-            sample[self.field] = answer
-            sample.save()
-        self._stranded.clear()
+    Attributes:
+        target: the sample or frame, its ledger written but not saved
+        found: the instances, to be completed by ``land``
+        error: why there are none
+        error_field: where that goes
+        land: called with ``label_field`` before anything of this reply is stored
+    """
+
+    target: Any
+    found: fo.Detections
+    error: str | None
+    error_field: str
+    land: Callable[[Reply, str], None]
+
+    def answer(self) -> dict[str, Any]:
+        """For ``add_labels``. A failed sample's label field stays as it is: its answer is its error."""
+        if self.error is not None:
+            return {Slot(self.error_field, self._to_error): self.error}
+        return {Slot(self.error_field, self._to_label_field): self.found}
+
+    def store(self, label_field: str | None) -> None:
+        """As FiftyOne would, here and now."""
+        if self.error is not None:
+            self.target[self.error_field] = self.error
+        else:
+            self.target[self._to_label_field(label_field)] = self.found
+        self.target.save()
+
+    def _to_error(self, label_field: str) -> str:
+        self.land(self, label_field)
+        return self.error_field
+
+    def _to_label_field(self, label_field: str) -> str:
+        self.land(self, label_field)
+        return label_field
+
+
+def deliver(replies: Sequence[Reply], label_field: Callable[[], str | None]) -> Iterator[dict[str, Any]]:
+    """The answers of a batch, one at a time, as ``apply_model`` takes them.
+
+    If a sample of it failed, the run must hear of it, or ``skip_failures=False`` would mean nothing; but an
+    exception costs all that follows in the batch. So it is raised in place of the last answer, which is stored
+    here: a bad sample costs itself alone.
+
+    Args:
+        replies: of a batch
+        label_field: what is known of it by then
+
+    Raises:
+        SampleError: some failed
+    """
+    failed = [reply for reply in replies if reply.error is not None]
+    for reply in replies[:-1] if failed else replies:
+        yield reply.answer()
+    if failed:
+        replies[-1].store(label_field())
+        raise SampleError("; ".join(f"{reply.target.filepath}: {reply.error}" for reply in failed))
 
 
 class SampleError(RuntimeError):

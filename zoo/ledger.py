@@ -8,6 +8,7 @@ only one that knows how the ledger's fields are called.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -15,6 +16,7 @@ from typing import Any
 
 import fiftyone as fo
 from fiftyone import ViewField as F
+from fiftyone.core.odm import create_field
 
 from .engine.concepts import Concept
 from .engine.errors import ConceptError
@@ -28,28 +30,40 @@ METHOD = "sam3_concepts"
 # What MongoDB or FiftyOne refuses in a field name, and a look-alike that both accept. People read these names
 # in the App's sidebar, so "St. Bernard" must not become "St%2E Bernard".
 _STAND_INS = {".": "․", "$": "＄", "_": "＿"}
+_ORIGINALS = {stand_in: original for original, stand_in in _STAND_INS.items()}
+# An invisible character: what follows it is meant as it is. Before a look-alike that was in the label itself, and
+# before names that FiftyOne's documents need for themselves, such as "clean" and "id".
+_AS_IT_IS = "\u2060"
+_MARKS = {*_ORIGINALS, _AS_IT_IS}
+_MARKED = re.compile(f"{_AS_IT_IS}(.)|[{''.join(_ORIGINALS)}]", re.DOTALL)
+_TAKEN = {"id", "pk"} | {name for name in dir(fo.DynamicEmbeddedDocument()) if not name.startswith("_")}
 
 
 def field_of(label: str) -> str:
     """The field name under which a concept's numbers are kept; :func:`label_of` reverses it.
 
-    Letters of any script, digits, spaces and hyphens stay. A dot, and ``$`` or ``_`` in front, become their
+    Letters of any script, digits, spaces and hyphens stay. Dots, dollar signs, and ``_`` in front, become their
     Unicode look-alikes.
+
+    Raises:
+        ConceptError: no database can hold the label
 
     >>> field_of("yellow school bus")
     'yellow school bus'
     >>> label_of(field_of("St. Bernard")) == "St. Bernard"
     True
     """
-    legal = label.replace(".", _STAND_INS["."])
-    return _STAND_INS[legal[0]] + legal[1:] if legal[0] in "$_" else legal
+    if "\0" in label or any("\ud800" <= c <= "\udfff" for c in label):
+        raise ConceptError(f"The concept {label!r} holds a character that no database can store: remove it")
+    legal = "".join(_STAND_INS[c] if c in ".$" else _AS_IT_IS + c if c in _MARKS else c for c in label)
+    if legal.startswith("_"):
+        legal = _STAND_INS["_"] + legal[1:]
+    return _AS_IT_IS + legal if legal in _TAKEN else legal
 
 
 def label_of(field: str) -> str:
     """The concept whose numbers are kept under ``field``."""
-    label = field.replace(_STAND_INS["."], ".")
-    back = {v: k for k, v in _STAND_INS.items()}
-    return back[label[0]] + label[1:] if label[0] in (_STAND_INS["$"], _STAND_INS["_"]) else label
+    return _MARKED.sub(lambda match: match[1] or _ORIGINALS[match[0]], field)
 
 
 @dataclass(frozen=True)
@@ -108,10 +122,10 @@ def check(dataset: fo.Dataset, ledger: Ledger, label_field: str | None = None) -
     Raises:
         ConceptError: naming the field, what it holds, and the way out
     """
-    schema = dataset.get_frame_field_schema() or {} if ledger.frames else dataset.get_field_schema()
+    schema = _schema(dataset, ledger)
     for kind in ("presence", "score", "count"):
         field = schema.get(getattr(ledger, kind))
-        if field is not None and not isinstance(field, fo.EmbeddedDocumentField):
+        if field is not None and getattr(field, "document_type", None) is not fo.DynamicEmbeddedDocument:
             raise ConceptError(
                 f"Field {ledger.path(kind)!r} already holds {field}, so the ledger {ledger.name!r} cannot live "
                 "there: choose another name with ledger=..."
@@ -125,7 +139,9 @@ def check(dataset: fo.Dataset, ledger: Ledger, label_field: str | None = None) -
         held = getattr(field, "document_type", None)
         if field is not None and held is not fo.Detections:
             what = held.__name__ if held is not None else type(field).__name__
-            raise ConceptError(f"Label field {label_field!r} already holds {what}, not Detections: choose another field")
+            raise ConceptError(
+                f"Label field {label_field!r} already holds {what}, not Detections: choose another field"
+            )
 
 
 def declare(dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str], label_field: str | None = None) -> None:
@@ -138,22 +154,43 @@ def declare(dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str], label_fi
         label_field: where instances will go, if known
     """
     add = dataset.add_frame_field if ledger.frames else dataset.add_sample_field
-    schema = dataset.get_frame_field_schema(flat=True) or {} if ledger.frames else dataset.get_field_schema(flat=True)
-
-    def ensure(path: str, kind: type, **kwargs: Any) -> None:
-        if path not in schema:
-            add(path, kind, **kwargs)
-
+    schema = _schema(dataset, ledger, flat=True)
+    names = [field_of(label) for label in labels]
     for field, kind in ((ledger.presence, fo.FloatField), (ledger.score, fo.FloatField), (ledger.count, fo.IntField)):
-        ensure(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument)
-        for label in labels:
-            ensure(f"{field}.{field_of(label)}", kind)
-    ensure(ledger.error, fo.StringField)
+        new = [name for name in names if f"{field}.{name}" not in schema]
+        if new or field not in schema:
+            # all at once: FiftyOne rewrites the whole schema for each call
+            numbers = [create_field(name, kind) for name in new]
+            add(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument, fields=numbers)
+    if ledger.error not in schema:
+        add(ledger.error, fo.StringField)
     if label_field is not None:
         bare = label_field.removeprefix("frames.")
-        ensure(bare, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+        if bare not in schema:
+            add(bare, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
         for name, kind in ATTRIBUTES.items():
-            ensure(f"{bare}.detections.{name}", kind)
+            if f"{bare}.detections.{name}" not in schema:
+                add(f"{bare}.detections.{name}", kind)
+
+
+def show(dataset: fo.Dataset, ledger: Ledger) -> None:
+    """Put the presence sliders where the App's sidebar shows them at once: open, right below the labels.
+
+    Args:
+        dataset: the dataset, with the ledger's fields declared
+        ledger: the ledger
+    """
+    groups = dataset.app_config.sidebar_groups or fo.DatasetAppConfig.default_sidebar_groups(dataset)
+    name = ledger.path("presence")
+    declared = [path for path in _schema(dataset, ledger, flat=True) if path.startswith(f"{ledger.presence}.")]
+    sliders = [name + path.removeprefix(ledger.presence) for path in declared]
+    others = [group for group in groups if group.name != name]
+    for group in others:
+        group.paths = [path for path in group.paths if path not in sliders]
+    place = next((k for k, group in enumerate(others, 1) if group.name == "labels"), 0)
+    others.insert(place, fo.SidebarGroupDocument(name=name, paths=sliders, expanded=True))
+    dataset.app_config.sidebar_groups = others
+    dataset.save()
 
 
 def write(target: Any, ledger: Ledger, results: Sequence[ConceptResult], before: Any | None = None) -> None:
@@ -166,12 +203,17 @@ def write(target: Any, ledger: Ledger, results: Sequence[ConceptResult], before:
         before: the same sample or frame as stored, or ``None`` if it has no ledger yet
     """
     for field, value in (
-        (ledger.presence, lambda r: r.presence), (ledger.score, lambda r: r.object_score), (ledger.count, lambda r: r.count),
+        (ledger.presence, lambda r: r.presence),
+        (ledger.score, lambda r: r.object_score),
+        (ledger.count, lambda r: r.count),
     ):
         numbers = dict(_numbers(before, field))
         numbers.update({field_of(r.label): value(r) for r in results})
         target[field] = fo.DynamicEmbeddedDocument(**numbers)
-    target[ledger.error] = None
+    if before is not None and before.has_field(ledger.error) and before[ledger.error] is not None:
+        # `target` does not show its error, so None alone would be no change to it, and stay unsaved
+        target[ledger.error] = ""
+        target[ledger.error] = None
 
 
 def write_error(target: Any, ledger: Ledger, reason: str) -> None:
@@ -179,12 +221,20 @@ def write_error(target: Any, ledger: Ledger, reason: str) -> None:
     target[ledger.error] = reason
 
 
-def merged(before: Any | None, label_field: str | None, found: list[fo.Detection], labels: Iterable[str]) -> fo.Detections:
-    """The instances a sample should hold: those found now, after those of concepts that were not asked now."""
-    asked = set(labels)
-    held = before[label_field] if before is not None and label_field and before.has_field(label_field) else None
-    kept = [d for d in held.detections if d.label not in asked] if held is not None else []
-    return fo.Detections(detections=[*kept, *found])
+def kept(before: Any, fields: Iterable[str], asked: Iterable[str]) -> list[fo.Detection]:
+    """The instances a sample or frame holds of concepts that are not asked now.
+
+    Args:
+        before: the sample or frame as stored
+        fields: where its instances may be; the first that holds an answer counts
+        asked: labels whose instances will be replaced
+    """
+    asked = set(asked)
+    for field in fields:
+        held = before[field] if before.has_field(field) else None
+        if held is not None:
+            return [d for d in held.detections if d.label not in asked]
+    return []
 
 
 def recorded(document: Any | None, ledger: Ledger) -> set[str]:
@@ -192,13 +242,15 @@ def recorded(document: Any | None, ledger: Ledger) -> set[str]:
     return {label_of(name) for name, value in _numbers(document, ledger.presence) if value is not None}
 
 
-def pending(samples: fo.core.collections.SampleCollection, labels: Iterable[str], ledger: Ledger = Ledger()) -> fo.DatasetView:
+def pending(
+    samples: fo.core.collections.SampleCollection, labels: Iterable[str], ledger: Ledger = Ledger()
+) -> fo.DatasetView:
     """The samples on which at least one of ``labels`` has not been asked yet.
 
     "Done, nothing found" is a presence and is not pending. On videos, a sample is pending while any of its
     frames is.
     """
-    schema = samples.get_frame_field_schema(flat=True) or {} if ledger.frames else samples.get_field_schema(flat=True)
+    schema = _schema(samples, ledger, flat=True)
     fields = [f"{ledger.presence}.{field_of(label)}" for label in labels]
     if any(f not in schema for f in fields) or not fields:
         return samples.view() if fields else samples.limit(0)
@@ -206,16 +258,14 @@ def pending(samples: fo.core.collections.SampleCollection, labels: Iterable[str]
     if not ledger.frames:
         return samples.match(missing)
     undone = F("frames").filter(missing).length() > 0
-    return samples.match(undone | (F("frames").length() < F("metadata.total_frame_count")) | (F("frames").length() == 0))
+    seen = F("frames").length()
+    return samples.match(undone | (seen < F("metadata.total_frame_count")) | (seen == 0))
 
 
 # ------------------------------------------------------------------------------------------------ provenance
 
 
-def start_run(
-    dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], about: Mapping[str, Any],
-    label_field: str | None = None,
-) -> None:
+def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], about: Mapping[str, Any]) -> None:
     """Record that a run begins: which concepts, how asked, by which weights.
 
     Runs on one ledger share one record; a concept asked again replaces its own entry only.
@@ -224,8 +274,6 @@ def start_run(
     config.method = METHOD
     config.ledger = ledger.name
     config.frames = ledger.frames
-    if label_field is not None:
-        config.label_field = label_field
     known = dict(getattr(config, "concepts", None) or {})
     stamp = dict(about, started=datetime.now(timezone.utc).isoformat(timespec="seconds"))
     for concept in concepts:
@@ -234,14 +282,21 @@ def start_run(
     _store_run(dataset, ledger, config)
 
 
-def finish_run(dataset: fo.Dataset, ledger: Ledger, summary: Mapping[str, Any], label_field: str | None = None) -> None:
-    """Record what came of the run: counts and seconds, and where the instances went."""
+def note_label_field(dataset: fo.Dataset, ledger: Ledger, label_field: str) -> None:
+    """Record where a ledger's instances are.
+
+    Before the first of them is stored: a run that is cut later still finds them, when it goes on.
+    """
     config = _run_config(dataset, ledger)
-    if config is None:
-        return
-    if label_field is not None:
+    if config is not None and getattr(config, "label_field", None) != label_field:
         config.label_field = label_field
-    _store_run(dataset, ledger, config)
+        _store_run(dataset, ledger, config)
+
+
+def finish_run(dataset: fo.Dataset, ledger: Ledger, summary: Mapping[str, Any]) -> None:
+    """Record what came of the run: counts and seconds."""
+    if not dataset.has_run(ledger.name):
+        return
     results = dataset.init_run_results(ledger.name)
     results.summary = dict(summary, finished=datetime.now(timezone.utc).isoformat(timespec="seconds"))
     dataset.save_run_results(ledger.name, results, overwrite=True)
@@ -253,14 +308,11 @@ def run_info(dataset: fo.Dataset, ledger: str = DEFAULT) -> dict[str, Any]:
     return {} if config is None else {k: v for k, v in config.serialize().items() if k not in ("cls", "type")}
 
 
-def instances_field(dataset: fo.Dataset, ledger: Ledger) -> str | None:
-    """The field that holds the ledger's instances: what the last run found out, or the ledger's own name."""
-    schema = dataset.get_frame_field_schema() or {} if ledger.frames else dataset.get_field_schema()
-    noted = getattr(_run_config(dataset, ledger), "label_field", None)
-    for name in (noted, ledger.name):
-        if name and getattr(schema.get(name), "document_type", None) is fo.Detections:
-            return name
-    return None
+def instances_fields(dataset: fo.Dataset, ledger: Ledger) -> tuple[str, ...]:
+    """The fields that may hold a ledger's instances: the last run's label field, and that of the ledger's name."""
+    schema = _schema(dataset, ledger)
+    names = dict.fromkeys([getattr(_run_config(dataset, ledger), "label_field", None), ledger.name])
+    return tuple(n for n in names if n and getattr(schema.get(n), "document_type", None) is fo.Detections)
 
 
 def _run_config(dataset: fo.Dataset, ledger: Ledger) -> Any | None:
@@ -286,3 +338,8 @@ def _numbers(document: Any | None, field: str) -> Iterable[tuple[str, Any]]:
     with contextlib.suppress(AttributeError):
         return [(name, held[name]) for name in held.field_names]
     return ()
+
+
+def _schema(samples: fo.core.collections.SampleCollection, ledger: Ledger, flat: bool = False) -> dict[str, fo.Field]:
+    """The fields where the ledger lies; without the prefix of frames."""
+    return (samples.get_frame_field_schema(flat=flat) if ledger.frames else samples.get_field_schema(flat=flat)) or {}

@@ -15,7 +15,8 @@ import fiftyone as fo
 from .engine.concepts import Classes, parse_concepts
 from .engine.errors import ConceptError
 from .image_model import Sam3ImageModel
-from .ledger import Ledger, check, declare, pending
+from .ledger import check, declare, pending
+from .sidebar import show
 
 #: samples between two reports of progress
 _STRETCH = 32
@@ -62,6 +63,7 @@ def segment(
     check(dataset, model.ledger, label_field)
     labels = [c.label for c in model.concepts]
     declare(dataset, model.ledger, labels, label_field)
+    show(dataset, model.ledger, labels)
     before = model.skip_existing
     model.skip_existing = model.skip_existing or skip_existing
     try:

@@ -22,6 +22,8 @@ _DTYPES = {
     "float32": torch.float32, "fp32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16,
 }
 _FILES = ["*.json", "*.safetensors", "*.txt"]
+#: bytes of each tensor that its file's fingerprint reads
+_BEGINNING = 4096
 
 
 @dataclass
@@ -74,7 +76,7 @@ def load_checkpoint(
     """
     chosen = parse_device(device)
     kind = parse_dtype(dtype, chosen)
-    name = "sam3-tiny" if checkpoint == TINY else str(checkpoint)
+    name = "sam3-tiny" if Path(checkpoint) == TINY else str(checkpoint)
     folder = locate(checkpoint)
     config = _read_json(folder / "config.json", name)
     if config.get("model_type") not in ("sam3_video", "sam3"):
@@ -85,7 +87,7 @@ def load_checkpoint(
     model = _load_whole(folder, kind, name)
     vision = model.config.vision_config
     image_size = getattr(vision, "image_size", None) or vision.backbone_config.image_size
-    mean, std = _normalisation(folder)
+    mean, std = _normalisation(folder, name)
     return Checkpoint(
         name, fingerprint(weights), model.to(chosen).eval(), _load_tokenizer(folder, name),
         int(image_size), mean, std,
@@ -148,26 +150,29 @@ def locate(checkpoint: str | os.PathLike[str]) -> Path:
 
 
 def fingerprint(files: list[Path]) -> str:
-    """A short hash of weight files: their names, sizes, headers, and both ends.
+    """A short hash of safetensors files: their names, headers, and the beginning of every tensor.
 
-    Hashing gigabytes takes longer than loading them; two trainings differ in their ends as in their middle.
+    Hashing gigabytes takes longer than loading them; a training that moves a tensor at all moves its beginning.
     """
     digest = hashlib.sha256()
     for file in sorted(files):
-        size = file.stat().st_size
-        digest.update(f"{file.name}:{size}".encode())
+        digest.update(file.name.encode())
         with file.open("rb") as stream:
-            digest.update(stream.read(1 << 20))
-            stream.seek(max(0, size - (1 << 20)))
-            digest.update(stream.read(1 << 20))
+            length = int.from_bytes(stream.read(8), "little")
+            header = stream.read(length)
+            digest.update(header)
+            for name, entry in json.loads(header).items():
+                if name != "__metadata__":
+                    start, stop = entry["data_offsets"]
+                    stream.seek(8 + length + start)
+                    digest.update(stream.read(min(stop - start, _BEGINNING)))
     return digest.hexdigest()[:16]
 
 
 def _download(repo: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
-        GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled,
-        RepositoryNotFoundError,
+        GatedRepoError, HfHubHTTPError, HFValidationError, HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError,
     )
 
     try:
@@ -184,7 +189,8 @@ def _download(repo: str) -> Path:
         ) from None
     except HFValidationError:
         raise CheckpointError(f"{repo!r} is neither a folder nor a hub id such as {FACEBOOK!r}") from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, OSError) as error:
+    # HTTPError is the base of what the HTTP library itself raises when a connection breaks in the middle
+    except (LocalEntryNotFoundError, HTTPError, ConnectionError, TimeoutError) as error:
         if isinstance(error, HfHubHTTPError) and getattr(error.response, "status_code", None) in (401, 403):
             raise CheckpointError(
                 f"The hub refused {repo}: set HF_TOKEN to a token of an account that has accepted its licence"
@@ -193,15 +199,22 @@ def _download(repo: str) -> Path:
             f"{repo} is not in the local cache and the hub cannot be reached: connect once, or copy the checkpoint "
             "here and give its folder"
         ) from error
+    except (OSError, RuntimeError) as error:  # a full disk, say; RuntimeError is what the hub's Xet transfer raises
+        raise CheckpointError(
+            f"{repo} could not be downloaded ({error}): make room or mend the connection, then try again"
+        ) from error
 
 
 def _read_json(file: Path, name: str) -> dict:
     if not file.is_file():
         raise CheckpointError(f"{name} has no {file.name}: it is not a checkpoint in the hub's layout")
     try:
-        return json.loads(file.read_text())
+        settings = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{file.name} of {name} is damaged ({error}): fetch the checkpoint again") from None
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{file.name} of {name} is damaged (it holds no object): fetch the checkpoint again")
+    return settings
 
 
 def _weight_files(folder: Path, name: str) -> list[Path]:
@@ -214,7 +227,7 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
     if missing and any(folder.glob("*.bin")) | any(folder.glob("*.pt")):
         raise CheckpointError(f"{name} holds pickled weights only: convert them to safetensors, pickles can run code")
     if missing or not wanted:
-        raise CheckpointError(f"{name} is not whole, {(missing or ['its weights'])[0]} is missing: fetch it again")
+        raise CheckpointError(f"{name} is not whole, {(missing or ['the list of weights'])[0]} is missing: fetch it again")
     return [folder / w for w in wanted]
 
 
@@ -225,12 +238,13 @@ def _load_whole(folder: Path, dtype: torch.dtype, name: str) -> Any:
 
     try:
         model, report = Sam3Model.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, with a reason
         )
     except SafetensorError as error:
         raise CheckpointError(f"The weights of {name} are damaged ({error}): fetch them again") from None
-    except (RuntimeError, ValueError, OSError, KeyError) as error:
-        raise CheckpointError(f"{name} cannot be loaded as SAM 3: {error}") from error
+    except (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{name} cannot be loaded as SAM 3, fetch it again: {error}") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise CheckpointError(
@@ -239,7 +253,10 @@ def _load_whole(folder: Path, dtype: torch.dtype, name: str) -> Any:
         )
     mismatched = sorted(str(m[0] if isinstance(m, tuple | list) else m) for m in report.get("mismatched_keys") or ())
     if mismatched:
-        raise CheckpointError(f"{len(mismatched)} tensors of {name} have another shape than its config says: {mismatched[0]}")
+        raise CheckpointError(
+            f"{len(mismatched)} tensors of {name} have another shape than its config says, {mismatched[0]} among them: "
+            "fetch config and weights again, together"
+        )
     return model
 
 
@@ -248,14 +265,17 @@ def _load_tokenizer(folder: Path, name: str) -> Any:
 
     if not any((folder / f).is_file() for f in ("tokenizer.json", "vocab.json")):
         raise CheckpointError(f"{name} has no tokenizer files: fetch the whole checkpoint")
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exceptions
+        raise CheckpointError(f"The tokenizer of {name} is damaged ({error}): fetch the whole checkpoint") from error
 
 
-def _normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _normalisation(folder: Path, name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and deviation per channel from the processor's file; SAM 3's own 0.5 where there is none."""
     for file in ("processor_config.json", "preprocessor_config.json"):
         if (folder / file).is_file():
-            settings = json.loads((folder / file).read_text())
+            settings = _read_json(folder / file, name)
             settings = settings.get("image_processor", settings)
             if "image_mean" in settings:
                 return tuple(settings["image_mean"]), tuple(settings["image_std"])

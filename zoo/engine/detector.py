@@ -1,9 +1,10 @@
 """Concept detection on images: encode once, ask many times.
 
 Encoding an image costs SAM 3 thirteen times what a concept costs on top, so images are encoded once and every
-concept is decoded from the cached features; texts are encoded once a run; and since the confidence of an
-instance is its object score times presence, masks (a third of a concept's cost, most of its memory) are
-computed only for the queries that survive their threshold.
+concept is decoded from the cached features; so is the first self-attention of the DETR encoder, which reads no
+words; texts are encoded once a run, and asked without their padding; and since the confidence of an instance is
+its object score times presence, masks (a third of a concept's cost, most of its memory) are computed only for the
+queries that survive their threshold.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from .checkpoint import Checkpoint
 from .concepts import Concept, check_length
@@ -27,11 +29,13 @@ _SAME_OBJECT = 0.5
 class ImageFeatures:
     """A batch of encoded images.
 
-    ``levels``: three float tensors ``(B, C, H_i, W_i)``, fine to coarse; ``positions``: ``(1, C, H, W)`` of the
-    coarse level; ``cls``: ``(B, 1, C)`` geometry token or ``None``; ``sizes``: ``(height, width)`` of the originals.
+    ``levels``: three float tensors ``(B, C, H_i, W_i)``, fine to coarse; ``attended``: ``(B, H * W, C)``, the coarse
+    level after the DETR encoder's first self-attention; ``positions``: ``(1, H * W, C)``, its position encoding;
+    ``cls``: ``(B, 1, C)`` geometry token or ``None``; ``sizes``: ``(height, width)`` of the originals.
     """
 
     levels: tuple[Tensor, ...]
+    attended: Tensor
     positions: Tensor
     cls: Tensor | None
     sizes: tuple[tuple[int, int], ...]
@@ -78,7 +82,7 @@ class ConceptDetector:
         self.cls_token = cls_token
         self.pairs_per_chunk = pairs_per_chunk
         self.masks_per_chunk = masks_per_chunk
-        self._texts: dict[str, tuple[Tensor, Tensor]] = {}
+        self._texts: dict[str, Tensor] = {}
 
     @torch.inference_mode()
     def encode_images(self, pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> ImageFeatures:
@@ -98,7 +102,13 @@ class ConceptDetector:
         vision = model.get_vision_features(normalised.to(checkpoint.dtype))
         levels = tuple(vision.fpn_hidden_states[:-1])  # the half-size level is computed by transformers, used by none
         positions = vision.fpn_position_encoding[-2][:1]
-        return ImageFeatures(levels, positions, self._cls(levels[-1], positions), tuple((int(h), int(w)) for h, w in sizes))
+        cls = self._cls(levels[-1], positions)
+        coarse, positions = (t.flatten(2).transpose(1, 2) for t in (levels[-1], positions))
+        first = model.detr_encoder.layers[0]
+        normed = first.layer_norm1(coarse)
+        placed = normed + positions
+        attended = coarse + first.self_attn(query=placed, key=placed, value=normed)[0]
+        return ImageFeatures(levels, attended, positions, cls, tuple((int(h), int(w)) for h, w in sizes))
 
     def encode_phrases(self, phrases: Sequence[str]) -> None:
         """Encode the phrases not yet known; each is encoded once in the detector's life.
@@ -112,10 +122,11 @@ class ConceptDetector:
             part = new[start : start + 64]
             with torch.inference_mode():
                 words = self.checkpoint.tokenizer(part, padding="max_length", max_length=32, return_tensors="pt")
+                lengths = words.attention_mask.sum(1).tolist()
                 words = words.to(self.checkpoint.device)
                 text = self.checkpoint.model.get_text_features(words.input_ids, attention_mask=words.attention_mask)
-            for phrase, tokens, mask in zip(part, text.pooler_output, words.attention_mask.bool(), strict=True):
-                self._texts[phrase] = (tokens, mask)
+            for phrase, tokens, length in zip(part, text.pooler_output, lengths, strict=True):
+                self._texts[phrase] = tokens[:length].clone()
 
     def detect(
         self, features: ImageFeatures, concepts: Sequence[Sequence[Concept]], *, threshold: float = 0.5,
@@ -154,22 +165,22 @@ class ConceptDetector:
         """Decode one chunk of pairs and add what they say to ``answers``."""
         model, device = self.checkpoint.model, self.checkpoint.device
         rows = torch.tensor([a.row for a in asked], device=device)
-        prompt_ntc = torch.stack([self._texts[a.phrase][0] for a in asked])
-        mask_nt = torch.stack([self._texts[a.phrase][1] for a in asked])
+        texts = [self._texts[a.phrase] for a in asked]
+        prompt_ntc = pad_sequence(texts, batch_first=True)
+        lengths_n1 = torch.tensor([[len(t)] for t in texts], device=device)
+        mask_nt = torch.arange(prompt_ntc.shape[1], device=device) < lengths_n1
         if features.cls is not None:
             prompt_ntc = torch.cat([prompt_ntc, features.cls[rows]], 1)
             mask_nt = torch.cat([mask_nt, mask_nt.new_ones(len(asked), 1)], 1)
-        encoded = model.detr_encoder(
-            vision_features=[features.levels[-1][rows]], text_features=prompt_ntc,
-            vision_pos_embeds=[features.positions.expand(len(asked), -1, -1, -1)], text_mask=mask_nt,
-        )
+        encoded_npc = self._fuse(features, rows, prompt_ntc, mask_nt)
         decoded = model.detr_decoder(
-            vision_features=encoded.last_hidden_state, text_features=encoded.text_features,
-            vision_pos_encoding=encoded.pos_embeds_flattened, text_mask=mask_nt, spatial_shapes=encoded.spatial_shapes,
+            vision_features=encoded_npc, text_features=prompt_ntc, text_mask=mask_nt,
+            vision_pos_encoding=features.positions.expand(len(asked), -1, -1),
+            spatial_shapes=torch.tensor([features.levels[-1].shape[-2:]]),  # not on the device, which would wait for it
         )
         queries_nqc = decoded.intermediate_hidden_states[-1]
         scores_nq = model.dot_product_scoring(
-            decoder_hidden_states=queries_nqc[None], text_features=encoded.text_features, text_mask=mask_nt
+            decoder_hidden_states=queries_nqc[None], text_features=prompt_ntc, text_mask=mask_nt
         )[0, ..., 0].float().sigmoid()
         presence_n = decoded.presence_logits[-1][:, 0].float().sigmoid()
         confidence_nq = scores_nq * presence_n[:, None]
@@ -184,8 +195,10 @@ class ConceptDetector:
         # most absent concepts end here, before the dearest part of the network
         for start in range(0, len(alive), self.masks_per_chunk):
             part = alive[start : start + self.masks_per_chunk]
-            soft = self._masks(features, rows[part], queries_nqc[part], keep_nq[part], encoded.last_hidden_state[part],
-                               prompt_ntc[part], mask_nt[part])
+            soft = self._masks(
+                features, rows[part], queries_nqc[part], keep_nq[part], encoded_npc[part], prompt_ntc[part],
+                mask_nt[part],
+            )
             for n, probabilities in zip(part.tolist(), soft, strict=True):
                 kept, pair = keep_nq[n], asked[n]
                 height, width = features.sizes[pair.row]
@@ -198,6 +211,27 @@ class ConceptDetector:
                     Instance(confidence, score, float(presence_n[n]), tuple(box), corner, mask, pair.phrase)
                     for confidence, score, box, (corner, mask) in columns
                 ]
+
+    def _fuse(self, features: ImageFeatures, rows: Tensor, prompt: Tensor, prompt_mask: Tensor) -> Tensor:
+        """The DETR encoder from its first cross-attention on: pixels ``(N, H * W, C)`` that have read their prompt.
+
+        What ``Sam3DetrEncoder.forward`` does after the self-attention that :meth:`encode_images` did for all prompts.
+        """
+        from transformers.masking_utils import create_bidirectional_mask
+
+        encoder = self.checkpoint.model.detr_encoder
+        first, *rest = encoder.layers
+        hidden = features.attended[rows]
+        readable = create_bidirectional_mask(
+            config=encoder.config, inputs_embeds=hidden, attention_mask=prompt_mask, encoder_hidden_states=prompt
+        )
+        read, _ = first.cross_attn(query=first.layer_norm2(hidden), key=prompt, value=prompt, attention_mask=readable)
+        hidden = hidden + read
+        hidden = hidden + first.mlp(first.layer_norm3(hidden))
+        positions = features.positions.expand(len(rows), -1, -1)
+        for layer in rest:
+            hidden = layer(hidden, prompt, vision_pos_encoding=positions, prompt_cross_attn_mask=readable)
+        return hidden
 
     def _masks(
         self, features: ImageFeatures, rows: Tensor, queries: Tensor, keep: Tensor, encoded: Tensor, prompt: Tensor,

@@ -43,7 +43,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         raise ImageError(f"{path} does not exist") from None
     except UnidentifiedImageError:
         raise ImageError(f"{path.name} is not an image that Pillow can read") from None
-    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
+    # RuntimeError is what the AVIF decoder raises
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{path.name} cannot be read: {error}") from error
@@ -77,11 +78,14 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale deep greys to 8 bits: 16-bit integers by their range, floats in [0, 1] or [0, 255] as they are."""
-    values = np.asarray(image).astype(np.float64)
+    values = np.nan_to_num(np.asarray(image).astype(np.float64))
     if image.mode == "F":
-        values = values * 255 if values.size and np.nanmax(values) <= 1 else values
+        values = values * 255 if values.size and values.max() <= 1 else values
     elif values.size and values.max() > 255:
         values = values / 257
-    shallow = Image.fromarray(np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8))
+    shallow = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     shallow.info.update(image.info)
+    hidden = shallow.info.pop("transparency", None)  # a deep grey, which in 8 bits would be another one
+    if hidden is not None:
+        shallow.putalpha(Image.fromarray((np.asarray(image) != hidden).astype(np.uint8) * 255))
     return shallow

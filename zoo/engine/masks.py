@@ -106,7 +106,8 @@ def _axis(small: int, large: int, start: int, stop: int, device: torch.device) -
     Returns the first column kept and the float32 matrix ``(stop - start, kept)``.
     """
     centres = torch.arange(start, stop, dtype=torch.float32) + 0.5
-    source = (centres * np.float32(small / large) - 0.5).clamp(min=0)
+    # torch multiplies and subtracts in one rounding (FMA); so does this: exact in double precision, then rounded
+    source = (centres.double() * float(np.float32(small / large)) - 0.5).float().clamp(min=0)
     low = source.floor().long().clamp(max=small - 1)
     high = (low + 1).clamp(max=small - 1)
     weight = source - low

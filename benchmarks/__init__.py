@@ -1,0 +1,1 @@
+"""What it costs: time and memory, measured on the machine at hand against what people use today."""

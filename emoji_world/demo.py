@@ -1,0 +1,91 @@
+"""``make demo``: from nothing to a dataset on which SAM 3 has found concepts, open in the App."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DATASET = "sam3-demo"
+LABEL_FIELD = "sam3"
+
+
+def main() -> None:
+    """Build the dataset, ask it its concepts, print what was found, open the App (``APP=0``: do not)."""
+    _own_plugin()
+    # the mongod that set-up falls back to is the oldest that FiftyOne supports; that is no news for this dataset
+    os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")
+    print("Starting FiftyOne ...", flush=True)
+    import fiftyone as fo
+    import torch
+
+    from zoo.sidebar import show
+    from zoo.source import load_model
+
+    from .dataset import CONCEPTS, build_dataset
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    print("Drawing 60 scenes ...", flush=True)
+    dataset = build_dataset(DATASET, ROOT / "build" / "demo")
+    sam3 = load_model("concepts/sam3-tiny-image", classes=list(CONCEPTS))
+    print(f"Asking each scene {len(CONCEPTS)} concepts ...", flush=True)
+    dataset.apply_model(sam3, label_field=LABEL_FIELD, batch_size=8)
+    dataset.app_config.color_scheme = fo.ColorScheme(color_by="value")  # look-alikes stand apart
+    show(dataset, sam3.ledger, list(CONCEPTS))
+    print(table(dataset, CONCEPTS))
+    print(
+        f'\nThe dataset is yours:  fo.load_dataset("{DATASET}")\n'
+        f'Try:  dataset.match(F("{LABEL_FIELD}_presence.red cap") > 0.5)'
+    )
+    if os.environ.get("APP") == "0":
+        return
+    session = fo.launch_app(dataset)
+    print(f"\nThe App is open at {session.url} - filter by {LABEL_FIELD}_presence in the sidebar. Ctrl+C ends it.")
+    session.wait(-1)
+
+
+def table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_FIELD) -> str:
+    """What was found, a line a concept: samples where present, instances, mean presence there, and the three
+    samples without it that come closest: its hardest negatives."""
+    from tabulate import tabulate
+
+    from zoo.ledger import Ledger
+
+    ledger = Ledger(label_field)
+    names = [Path(p).stem for p in dataset.values("filepath")]
+    truth = dataset.values("phrases")
+    rows = []
+    for concept in concepts:
+        presence = dataset.values(ledger.path("presence", concept))
+        counts = dataset.values(ledger.path("count", concept))
+        there = [p for p in presence if p is not None and p > 0.5]
+        absent = sorted(
+            ((p, n) for p, n, phrases in zip(presence, names, truth) if p is not None and concept not in phrases),
+            reverse=True,
+        )
+        rows.append([
+            concept, len(there), sum(c or 0 for c in counts), f"{sum(there) / len(there):.2f}" if there else "-",
+            ", ".join(f"{name} {p:.2f}" for p, name in absent[:3]),
+        ])
+    head = ["concept", "samples", "instances", "mean presence", "hardest negatives (presence)"]
+    return "\n" + tabulate(rows, head, tablefmt="simple", colalign=("left", "right", "right", "right", "left"))
+
+
+def _own_plugin() -> None:
+    """Let the App find this plugin, unless it is installed already. Must run before FiftyOne is imported."""
+    if "FIFTYONE_PLUGINS_DIR" in os.environ:
+        return
+    installed = Path("~/fiftyone/__plugins__/@concepts/sam3").expanduser()
+    if installed.exists():
+        return
+    home = ROOT / "build" / "plugins"
+    link = home / "@concepts" / "sam3"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(ROOT, target_is_directory=True)
+    os.environ["FIFTYONE_PLUGINS_DIR"] = str(home)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

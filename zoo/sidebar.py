@@ -1,0 +1,26 @@
+"""The ledger in the App's sidebar."""
+
+from __future__ import annotations
+
+import fiftyone as fo
+
+from .ledger import Ledger, field_of
+
+
+def show(dataset: fo.Dataset, ledger: Ledger, labels: list[str]) -> None:
+    """Put the presence sliders of ``labels``, unfolded, under the labels in the sidebar; saved with the dataset.
+
+    FiftyOne would show them as one folded group below everything else. A page that is open already keeps its
+    sidebar as it is, and gets the group folded; the next one opens with this.
+    """
+    name = ledger.path("presence")
+    groups = dataset.app_config.sidebar_groups or fo.DatasetAppConfig.default_sidebar_groups(dataset)
+    held = [p for group in groups for p in group.paths if p.startswith(f"{name}.")]
+    paths = list(dict.fromkeys([*held, *(f"{name}.{field_of(label)}" for label in labels)]))
+    for group in groups:
+        group.paths = [p for p in group.paths if p not in paths]
+    groups = [g for g in groups if g.name != name]
+    place = next((k for k, g in enumerate(groups) if g.name == "labels"), -1) + 1
+    groups.insert(place, fo.SidebarGroupDocument(name=name, paths=paths, expanded=True))
+    dataset.app_config.sidebar_groups = groups
+    dataset.save()
