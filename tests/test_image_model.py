@@ -45,6 +45,18 @@ def album(pictures, new_dataset) -> fo.Dataset:
     return new_dataset([fo.Sample(filepath=path, colour=path.stem) for path in pictures])
 
 
+@pytest.fixture(scope="module")
+def patient(pictures) -> Iterator[fo.Dataset]:
+    """A dataset for many short tests that leave no trace that matters to each other."""
+    dataset = fo.Dataset()
+    dataset.add_samples([fo.Sample(filepath=path, colour=path.stem) for path in pictures])
+    dataset.set_values("kind", [fo.Classification(label="x")] * len(ALBUM))
+    dataset.set_values("number", [1.0] * len(ALBUM))
+    dataset.set_values("numbers", [[1.0]] * len(ALBUM))
+    yield dataset
+    dataset.delete()
+
+
 def declared(dataset: fo.Dataset) -> set[str]:
     """Paths of the fields that the database itself knows, whatever this process believes."""
     import fiftyone.core.odm as foo
@@ -271,12 +283,13 @@ THREE_DOGS = {("red", "dog"): (0.5, (0.9, 0.7, 0.5)), ("red", "cat"): (0.5, (0.9
         ({"confidence_thresh": 0}, None, 3, 3),
     ],
 )
-def test_thresholds(album, settings, asked, dogs, cats):
-    red = album.limit(1)
+def test_thresholds(patient, settings, asked, dogs, cats):
+    red = patient.limit(1)
 
-    apply(red, scripted(["dog", "cat"], THREE_DOGS, **settings), confidence_thresh=asked)
+    model = scripted(["dog", "cat"], THREE_DOGS, ledger="limits", **settings)
+    apply(red, model, label_field="limits", confidence_thresh=asked)
 
-    (kept,) = states(red)
+    (kept,) = states(red, "limits", "limits")
     assert kept["count"] == {"cat": cats, "dog": dogs}
     assert labels_of(kept) == ["dog"] * dogs + ["cat"] * cats
     assert kept["presence"] == {"cat": 0.5, "dog": 0.5}
@@ -542,36 +555,33 @@ def untouched(dataset: fo.Dataset) -> bool:
         (["dog"], {"label_field": "sam3_presence"}, "'sam3_presence' already holds DynamicEmbeddedDocument"),
     ],
 )
-def test_a_run_that_cannot_be_right_does_not_begin(album, classes, options, reason):
+def test_a_run_that_cannot_be_right_does_not_begin(patient, classes, options, reason):
     """Also where FiftyOne skips failures, as it does unless told otherwise."""
-    album.set_values("kind", [fo.Classification(label="x")] * 5)
-    album.set_values("number", [1.0] * 5)
-    album.set_values("numbers", [[1.0]] * 5)
     model = scripted(classes)
 
     with pytest.raises(ConceptError, match=reason):
-        apply(album, model, **{"batch_size": 2, "skip_failures": True, **options})
+        apply(patient, model, **{"batch_size": 2, "skip_failures": True, **options})
 
-    assert untouched(album)
+    assert untouched(patient)
     assert len(model.detector.asked) <= 2  # the label field is known to a model with its first answer, not before
-    assert album.distinct("kind.label") == ["x"]
+    assert patient.distinct("kind.label") == ["x"]
 
 
-def test_a_prompt_field_that_is_not_there(album):
+def test_a_prompt_field_that_is_not_there(patient):
     with pytest.raises(ConceptError, match="prompt_field='nope' is not a field of .* it has .*'colour'"):
-        apply(album, scripted(["dog"], prompt_field="nope"))
+        apply(patient, scripted(["dog"], prompt_field="nope"))
     with pytest.raises(ValueError, match="nope"):  # FiftyOne's own words
-        apply(album, scripted(["dog"]), prompt_field="nope")
+        apply(patient, scripted(["dog"]), prompt_field="nope")
 
-    assert untouched(album)
+    assert untouched(patient)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
-def test_an_impossible_batch_size(album, batch_size):
+def test_an_impossible_batch_size(patient, batch_size):
     with pytest.raises(ValueError, match="batch_size"):
-        apply(album, scripted(), batch_size=batch_size)
+        apply(patient, scripted(), batch_size=batch_size)
 
-    assert untouched(album)
+    assert untouched(patient)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ SAMPLES = 40
 # not the ledger's own name: a run that goes on must know it from the one that was cut
 FIELD = "preds"
 
-apply = partial(fo.Dataset.apply_model, label_field=FIELD, batch_size=3, num_workers=0, progress=False, skip_failures=False)
+apply = partial(
+    fo.Dataset.apply_model, label_field=FIELD, batch_size=3, num_workers=0, progress=False, skip_failures=False
+)
 
 #: what is killed: slow enough to be caught in the act
 RUN = """

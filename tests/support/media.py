@@ -167,8 +167,9 @@ def _get(document: Any, field: str) -> Any:
 
 def _instance(detection: fo.Detection) -> dict[str, Any]:
     names = ("label", "confidence", "presence", "object_score", "phrase")
-    box, mask = tuple(detection.bounding_box), detection.mask
-    return {name: detection[name] for name in names} | dict(box=box, mask=mask is not None and (mask.shape, mask.tobytes()))
+    mask = detection.mask
+    held = {name: detection[name] for name in names}
+    return dict(held, box=tuple(detection.bounding_box), mask=None if mask is None else (mask.shape, mask.tobytes()))
 
 
 def _colour_of(pixels: Any) -> str:

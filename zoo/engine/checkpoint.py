@@ -81,7 +81,8 @@ def load_checkpoint(
     config = _read_json(folder / "config.json", name)
     if config.get("model_type") not in ("sam3_video", "sam3"):
         raise CheckpointError(
-            f"{name} is a {config.get('model_type')!r} checkpoint, not SAM 3: use {FACEBOOK!r} or a fine-tuned copy of it"
+            f"{name} is a {config.get('model_type')!r} checkpoint, not SAM 3: use {FACEBOOK!r} or a fine-tuned copy "
+            "of it"
         )
     weights = _weight_files(folder, name)
     model = _load_whole(folder, kind, name)
@@ -145,7 +146,9 @@ def locate(checkpoint: str | os.PathLike[str]) -> Path:
         return folder
     name = str(checkpoint)
     if os.path.isabs(name) or name.startswith((".", "~")) or name.count("/") != 1:
-        raise CheckpointError(f"There is no checkpoint folder {name!r}: give a folder, or a hub id such as {FACEBOOK!r}")
+        raise CheckpointError(
+            f"There is no checkpoint folder {name!r}: give a folder, or a hub id such as {FACEBOOK!r}"
+        )
     return _download(name)
 
 
@@ -172,7 +175,12 @@ def fingerprint(files: list[Path]) -> str:
 def _download(repo: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
-        GatedRepoError, HfHubHTTPError, HFValidationError, HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
     )
 
     try:
@@ -227,7 +235,8 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
     if missing and any(folder.glob("*.bin")) | any(folder.glob("*.pt")):
         raise CheckpointError(f"{name} holds pickled weights only: convert them to safetensors, pickles can run code")
     if missing or not wanted:
-        raise CheckpointError(f"{name} is not whole, {(missing or ['the list of weights'])[0]} is missing: fetch it again")
+        lost = missing[0] if missing else "the list of weights"
+        raise CheckpointError(f"{name} is not whole, {lost} is missing: fetch it again")
     return [folder / w for w in wanted]
 
 

@@ -58,7 +58,7 @@ def parse_concepts(classes: Classes, thresholds: Mapping[str, float] | None = No
     _refuse_twins([c.label for c in concepts])
     if not thresholds:
         return tuple(concepts)
-    limits = {check_phrase(label): check_fraction(value, f"threshold of {label!r}") for label, value in thresholds.items()}
+    limits = {check_phrase(k): check_fraction(value, f"threshold of {k!r}") for k, value in thresholds.items()}
     unknown = sorted(set(limits) - {c.label for c in concepts})
     if unknown:
         raise ConceptError(
@@ -128,7 +128,8 @@ def _pairs(classes: Any) -> list[tuple[str, tuple[str, ...]]]:
             pairs.append((label, tidy))
         return pairs
     if not isinstance(classes, Iterable):
-        raise ConceptError(f"Concepts must be a list, a string or a mapping, got {classes!r} ({type(classes).__name__})")
+        kind = type(classes).__name__
+        raise ConceptError(f"Concepts must be a list, a string or a mapping, got {classes!r} ({kind})")
     return [(p, (p,)) for p in (check_phrase(c) for c in classes)]
 
 

@@ -96,7 +96,8 @@ class ConceptDetector:
             features, on the checkpoint's device
         """
         model, checkpoint = self.checkpoint.model, self.checkpoint
-        mean, std = (torch.tensor(v, device=checkpoint.device).view(1, 3, 1, 1) for v in (checkpoint.mean, checkpoint.std))
+        channels = (checkpoint.mean, checkpoint.std)
+        mean, std = (torch.tensor(values, device=checkpoint.device).view(1, 3, 1, 1) for values in channels)
         # the order of operations is the processor's, so that not even the last bit differs
         normalised = (pixels.to(checkpoint.device).float() - mean * 255) / (std * 255)
         vision = model.get_vision_features(normalised.to(checkpoint.dtype))
