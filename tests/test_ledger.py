@@ -33,6 +33,7 @@ from zoo.ledger import (
     write,
     write_error,
 )
+from zoo.sidebar import show
 
 #: labels that something in the chain from FiftyOne to MongoDB takes amiss
 AWKWARD = [
@@ -164,6 +165,21 @@ def test_declaring_many_concepts_takes_no_longer_than_a_few():
     assert len([path for path in dataset.get_field_schema(flat=True) if ".concept " in path]) == 600
     assert elapsed < 15
     dataset.delete()
+
+
+def test_presence_stands_open_below_the_labels_in_the_app(pair):
+    declare(pair, Ledger(), ["dog"], "sam3")
+    show(pair, Ledger(), ["dog"])
+    declare(pair, Ledger(), ["St. Bernard"])
+    show(pair, Ledger(), ["St. Bernard"])
+
+    groups = {group.name: group for group in fo.load_dataset(pair.name, reload=True).app_config.sidebar_groups}
+    names = list(groups)
+    assert names[names.index("labels") + 1] == "sam3_presence"
+    assert names.count("sam3_presence") == 1
+    assert groups["sam3_presence"].paths == [presence_path("dog"), presence_path("St. Bernard")]
+    assert groups["sam3_presence"].expanded
+    assert "sam3" in groups["labels"].paths
 
 
 @pytest.mark.parametrize("kind", ["presence", "score", "count", "error"])

@@ -30,7 +30,7 @@ import sys, time
 import fiftyone as fo
 from support.media import scripted
 dataset = fo.load_dataset(sys.argv[1])
-model = scripted(["dog", "cat"], watch=lambda: time.sleep(0.15))
+model = scripted(["dog", "cat"], watch=lambda: time.sleep(0.3))
 dataset.apply_model(model, label_field=sys.argv[2], batch_size=3, num_workers=0, progress=False, skip_failures=False)
 """
 

@@ -173,26 +173,6 @@ def declare(dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str], label_fi
                 add(f"{bare}.detections.{name}", kind)
 
 
-def show(dataset: fo.Dataset, ledger: Ledger) -> None:
-    """Put the presence sliders where the App's sidebar shows them at once: open, right below the labels.
-
-    Args:
-        dataset: the dataset, with the ledger's fields declared
-        ledger: the ledger
-    """
-    groups = dataset.app_config.sidebar_groups or fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    name = ledger.path("presence")
-    declared = [path for path in _schema(dataset, ledger, flat=True) if path.startswith(f"{ledger.presence}.")]
-    sliders = [name + path.removeprefix(ledger.presence) for path in declared]
-    others = [group for group in groups if group.name != name]
-    for group in others:
-        group.paths = [path for path in group.paths if path not in sliders]
-    place = next((k for k, group in enumerate(others, 1) if group.name == "labels"), 0)
-    others.insert(place, fo.SidebarGroupDocument(name=name, paths=sliders, expanded=True))
-    dataset.app_config.sidebar_groups = others
-    dataset.save()
-
-
 def write(target: Any, ledger: Ledger, results: Sequence[ConceptResult], before: Any | None = None) -> None:
     """Set the ledger's fields of one sample or frame; whoever holds it saves it.
 

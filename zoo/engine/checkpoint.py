@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -246,10 +248,11 @@ def _load_whole(folder: Path, dtype: torch.dtype, name: str) -> Any:
     from transformers import Sam3Model
 
     try:
-        model, report = Sam3Model.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, with a reason
-        )
+        with _quiet():
+            model, report = Sam3Model.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, with a reason
+            )
     except SafetensorError as error:
         raise CheckpointError(f"The weights of {name} are damaged ({error}): fetch them again") from None
     except (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
@@ -267,6 +270,22 @@ def _load_whole(folder: Path, dtype: torch.dtype, name: str) -> Any:
             "fetch config and weights again, together"
         )
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bar and its page-long report: what matters of it becomes an error here."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _load_tokenizer(folder: Path, name: str) -> Any:

@@ -23,6 +23,8 @@ from .results import ConceptResult, Instance
 
 #: two phrases of one concept found the same object if their masks overlap at least this much
 _SAME_OBJECT = 0.5
+#: phrases whose text features are kept
+_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class ConceptDetector:
         Raises:
             ConceptError: a phrase is longer than the text encoder reads
         """
+        if len(self._texts) > _REMEMBERED:  # free captions of a large dataset: forget, do not grow
+            self._texts.clear()
         new = [p for p in dict.fromkeys(phrases) if p not in self._texts]
         check_length(new, self.checkpoint.tokenizer)
         for start in range(0, len(new), 64):

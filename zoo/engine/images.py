@@ -38,7 +38,10 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         if path.stat().st_size == 0:
             raise ImageError(f"{path.name} is empty (0 bytes)")
         with Image.open(path) as image:
-            return np.array(_upright_rgb(image))
+            # as Chromium does (tried with all eight orientations): EXIF counts in every format but WebP, if it
+            # stands before the pixels; orientation in XMP or in PNG text, which Pillow would honour too, does not
+            turn = image.format == "TIFF" or (image.format != "WEBP" and "exif" in image.info)
+            return np.array(_rgb(image, turn))
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist") from None
     except UnidentifiedImageError:
@@ -64,11 +67,11 @@ def to_square(image: np.ndarray, side: int) -> Tensor:
     return tv.resize(pixels, [side, side], interpolation=InterpolationMode.BILINEAR, antialias=True)
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, turn: bool) -> Image.Image:
     image.seek(0)
     if image.mode in _DEEP_MODES:
         image = _to_eight_bits(image)
-    upright = ImageOps.exif_transpose(image)
+    upright = ImageOps.exif_transpose(image) if turn else image
     if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
         upright = upright.convert("RGBA")
         ground = Image.new("RGBA", upright.size, "white")

@@ -38,7 +38,7 @@ class ConceptResult:
         label: the concept's label
         presence: in [0, 1], the largest over the concept's phrases
         object_score: in [0, 1], the best object score *before* presence: what presence suppressed is visible
-        instances: by falling confidence; those at or above the storing floor
+        instances: by falling confidence; those above the storing floor
         count: how many of them are above the concept's threshold
         threshold: the threshold that ``count`` used
     """
