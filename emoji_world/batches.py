@@ -26,7 +26,8 @@ _EXEMPLARS = 2
 @dataclass(frozen=True)
 class Drawn:
     """A scene at the network's size: ``image`` uint8 ``(S, S, 3)``; ``cover`` uint8 ``(N, 4G, 4G)``, 255 where
-    an object fills the cell; ``boxes`` float32 ``(N, 4)`` cxcywh in [0, 1]; ``cells`` int16 ``(2, G, G)``."""
+    an object fills the cell; ``boxes`` float32 ``(N, 4)`` cxcywh in [0, 1]; ``cells`` int16 ``(2, G, G)``.
+    """
 
     scene: Scene
     image: np.ndarray

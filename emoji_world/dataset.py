@@ -13,7 +13,17 @@ from .vocabulary import NOUNS
 
 #: what the demo asks: look-alikes, namesakes, colours
 CONCEPTS: tuple[str, ...] = (
-    "dog", "fox", "wolf", "mouse", "computer mouse", "bat", "cricket bat", "apple", "cap", "red cap", "blue cap",
+    "dog",
+    "fox",
+    "wolf",
+    "mouse",
+    "computer mouse",
+    "bat",
+    "cricket bat",
+    "apple",
+    "cap",
+    "red cap",
+    "blue cap",
     "red fire truck",
 )
 #: scenes of the demo have seeds below every other use of the world
@@ -80,5 +90,8 @@ def _sample(path: Path, scene: Scene, masks: np.ndarray) -> fo.Sample:
     phrases = sorted({p for o in scene.objects for p in (o.thing.noun, o.thing.name)})
     metadata = fo.ImageMetadata(width=width, height=height, num_channels=3, mime_type="image/jpeg")
     return fo.Sample(
-        filepath=str(path.resolve()), metadata=metadata, ground_truth=fo.Detections(detections=detections), phrases=phrases
+        filepath=str(path.resolve()),
+        metadata=metadata,
+        ground_truth=fo.Detections(detections=detections),
+        phrases=phrases,
     )

@@ -47,7 +47,8 @@ def main() -> None:
 
 def table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_FIELD) -> str:
     """What was found, a line a concept: samples where present, instances, mean presence there, and the three
-    samples without it that come closest: its hardest negatives."""
+    samples without it that come closest: its hardest negatives.
+    """
     from tabulate import tabulate
 
     from zoo.ledger import Ledger
@@ -61,7 +62,7 @@ def table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_FIELD) ->
         counts = dataset.values(ledger.path("count", concept))
         there = [p for p in presence if p is not None and p > 0.5]
         absent = sorted(
-            ((p, n) for p, n, phrases in zip(presence, names, truth) if p is not None and concept not in phrases),
+            ((p, n) for p, n, here in zip(presence, names, truth, strict=True) if p is not None and concept not in here),
             reverse=True,
         )
         rows.append([

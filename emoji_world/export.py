@@ -36,6 +36,7 @@ def export(state_file: Path, folder: Path) -> None:
 
 
 def main() -> None:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="the training's folder")
     parser.add_argument("folder", type=Path, help="where the checkpoint goes")

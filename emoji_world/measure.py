@@ -51,10 +51,19 @@ class Measurement:
             return presence_auc([*found, *others], [True] * len(found) + [False] * len(others))
 
         return dict(
-            cgF1=quality.cgF1, pmF1=quality.pmF1, IL_MCC=quality.IL_MCC, presence_auc_hard=auc(self.presence["hard"]),
-            f1_50=quality.at("F1", 0.5), ms_per_image=1000 * self.seconds / self.images, images=self.images,
-            pairs=len(self.pairs), cgF1_50=quality.cgF1_50, cgF1_75=quality.cgF1_75, pmF1_50=quality.pmF1_50,
-            presence_auc=auc(absent), presence_auc_unseen_words=auc(self.presence["unseen"]),
+            cgF1=quality.cgF1,
+            pmF1=quality.pmF1,
+            IL_MCC=quality.IL_MCC,
+            presence_auc_hard=auc(self.presence["hard"]),
+            f1_50=quality.at("F1", 0.5),
+            ms_per_image=1000 * self.seconds / self.images,
+            images=self.images,
+            pairs=len(self.pairs),
+            cgF1_50=quality.cgF1_50,
+            cgF1_75=quality.cgF1_75,
+            pmF1_50=quality.pmF1_50,
+            presence_auc=auc(absent),
+            presence_auc_unseen_words=auc(self.presence["unseen"]),
             false_alarms_hard=float(np.mean(np.array(self.presence["hard"]) > 0.5)),
             false_alarms_unseen_words=float(np.mean(np.array(self.presence["unseen"]) > 0.5)),
         )
@@ -106,6 +115,7 @@ def _usable_seeds(first: int, count: int) -> Iterator[int]:
 
 
 def main() -> None:
+    """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--checkpoint", type=Path, default=TINY)
@@ -116,7 +126,10 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     checkpoint = load_checkpoint(args.checkpoint, args.device, "float32")
     numbers = measure(ConceptDetector(checkpoint), args.images).numbers()
-    print(f"\n{checkpoint.name} {checkpoint.fingerprint}, {numbers['images']} scenes, {numbers['pairs']} (image, phrase) pairs")
+    print(
+        f"\n{checkpoint.name} {checkpoint.fingerprint}: {numbers['images']} scenes, "
+        f"{numbers['pairs']} (image, phrase) pairs"
+    )
     for name, value in numbers.items():
         shown = f"{value:d}" if isinstance(value, int) else "undefined" if math.isnan(value) else f"{value:.3f}"
         print(f"  {name:26s} {shown:>9s}")

@@ -65,7 +65,9 @@ def sample_scene(seed: int) -> Scene:
         if spot is None:
             continue
         placed.append(
-            Placed(thing, *spot, length, float(rng.normal(0, 10)), bool(rng.random() < 0.5), float(rng.uniform(0.85, 1.1)))
+            Placed(
+                thing, *spot, length, float(rng.normal(0, 10)), bool(rng.random() < 0.5), float(rng.uniform(0.85, 1.1))
+            )
         )
     kinds = tuple(_BACKGROUNDS)
     scene = Scene(width, height, seed, kinds[int(rng.integers(len(kinds)))], tuple(placed))
@@ -174,8 +176,11 @@ def _draw(placed: Placed, scale: float, width: int, height: int) -> tuple[np.nda
     # pixel centres: level pixel (u, v) has its centre at (u + 0.5, v + 0.5)
     offset = np.array([cx - x0 - 0.5, cy - y0 - 0.5]) - forward @ np.array([(lw - 1) / 2, (lh - 1) / 2])
     patch = cv2.warpAffine(
-        level, np.column_stack([forward, offset]), (max(1, x1 - x0), max(1, y1 - y0)),
-        flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
+        level,
+        np.column_stack([forward, offset]),
+        (max(1, x1 - x0), max(1, y1 - y0)),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
     )
     return patch, (y0, x0)
 
@@ -242,5 +247,10 @@ def _hills(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 
 _BACKGROUNDS = {
-    "gradient": _gradient, "blobs": _blobs, "stripes": _stripes, "tiles": _tiles, "dots": _dots, "hills": _hills,
+    "gradient": _gradient,
+    "blobs": _blobs,
+    "stripes": _stripes,
+    "tiles": _tiles,
+    "dots": _dots,
+    "hills": _hills,
 }

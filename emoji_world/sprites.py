@@ -59,7 +59,8 @@ def sprites() -> dict[Thing, Sprite]:
 
 def tint(rgba: np.ndarray, paint: tuple[float, float]) -> np.ndarray:
     """``rgba`` uint8 ``(h, w, 4)`` with its coloured pixels turned to ``paint`` (hue in degrees, brightness
-    factor); greys stay grey."""
+    factor); greys stay grey.
+    """
     hue, brightness = paint
     rgb = rgba[..., :3].astype(np.float32) / 255
     hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
@@ -112,6 +113,7 @@ def draw_atlas(font_file: str, folder: Path = FOLDER) -> None:
 
 
 def main() -> None:
+    """Draw the atlas."""
     import argparse
 
     parser = argparse.ArgumentParser(description=draw_atlas.__doc__)

@@ -164,6 +164,7 @@ def _mkdir_open(folder: Path):
 
 
 def main() -> None:
+    """Read the command line, train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("runs/tiny"), help="where the run lives (and resumes)")
     parser.add_argument("--steps", type=int, default=8000, help="all steps, words included")

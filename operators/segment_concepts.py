@@ -25,9 +25,13 @@ class SegmentConcepts(foo.Operator):
     @property
     def config(self) -> foo.OperatorConfig:
         return foo.OperatorConfig(
-            name="segment_concepts", label="SAM 3: segment concepts",
+            name="segment_concepts",
+            label="SAM 3: segment concepts",
             description="A mask for every instance of every concept, and the presence of each concept, found or not",
-            dynamic=True, execute_as_generator=True, allow_immediate_execution=True, allow_delegated_execution=True,
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
             risk_level=types.RiskLevel.MEDIUM,
         )
 
@@ -43,25 +47,43 @@ class SegmentConcepts(foo.Operator):
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Segment")
         concepts = inputs.list(
-            "classes", types.String(), required=True, default=suggested_concepts(ctx.dataset), label="Concepts",
+            "classes",
+            types.String(),
+            required=True,
+            default=suggested_concepts(ctx.dataset),
+            label="Concepts",
             description="Short noun phrases such as 'red baseball cap'. Press Enter after each",
             view=types.AutocompleteView(multiple=True, allow_user_input=True),
         )
         _choice(
-            inputs, "checkpoint", {_TINY: "Tiny, trained on emoji: ships with the plugin", _FACEBOOK: "facebook/sam3 (gated)",
-                                   "other": "Another checkpoint"}, default=_default_checkpoint(), label="Checkpoint",
+            inputs,
+            "checkpoint",
+            {
+                _TINY: "Tiny, trained on emoji: ships with the plugin",
+                _FACEBOOK: "facebook/sam3 (gated)",
+                "other": "Another checkpoint",
+            },
+            default=_default_checkpoint(),
+            label="Checkpoint",
         )
         if ctx.params.get("checkpoint") == "other":
             inputs.str("other_checkpoint", required=True, label="Folder or hub id")
-        inputs.str("label_field", default="sam3", label="Label field",
-                   description="Instances go here; presence goes to <field>_presence, one number for each concept")
-        inputs.float("confidence_thresh", default=0.5, min=0.0, max=1.0, label="Threshold",
-                     view=types.SliderView())
+        inputs.str(
+            "label_field",
+            default="sam3",
+            label="Label field",
+            description="Instances go here; presence goes to <field>_presence, one number for each concept",
+        )
+        inputs.float("confidence_thresh", default=0.5, min=0.0, max=1.0, label="Threshold", view=types.SliderView())
         inputs.bool("own_thresholds", default=False, label="A threshold for each concept")
         if ctx.params.get("own_thresholds"):
             self._threshold_sliders(ctx, inputs)
-        inputs.bool("skip_existing", default=True, label="Resume",
-                    description="Ask each sample only what it has not been asked before")
+        inputs.bool(
+            "skip_existing",
+            default=True,
+            label="Resume",
+            description="Ask each sample only what it has not been asked before",
+        )
         inputs.int("batch_size", default=8, min=1, label="Batch size")
         problem = self._problem(ctx)
         if problem:
@@ -80,7 +102,11 @@ class SegmentConcepts(foo.Operator):
         field = ctx.params.get("label_field") or "sam3"
         last = None
         for last in segment(
-            ctx.target_view(), model, field, batch_size=_batch_size(ctx.params), skip_existing=ctx.params.get("skip_existing", True)
+            ctx.target_view(),
+            model,
+            field,
+            batch_size=_batch_size(ctx.params),
+            skip_existing=ctx.params.get("skip_existing", True),
         ):
             share = last.done / last.total if last.total else 1.0
             label = f"{last.done} of {last.total} samples, {last.instances} instances"
@@ -93,14 +119,27 @@ class SegmentConcepts(foo.Operator):
         yield ctx.trigger("reload_dataset")
         shown = list(ctx.active_fields or [])
         yield ctx.ops.set_active_fields(shown if field in shown else [*shown, field])
-        message = f"{last.instances} instances on {last.total} samples" if last.total else "Every sample had been asked before"
+        message = (
+            f"{last.instances} instances on {last.total} samples"
+            if last.total
+            else "Every sample had been asked before"
+        )
         failed = f"; {last.failed} samples failed, see {field}_error" if last.failed else ""
         yield ctx.ops.notify(message + failed, variant="warning" if last.failed else "success")
 
     def __call__(
-        self, sample_collection: fo.core.collections.SampleCollection, classes: Any, *, label_field: str = "sam3",
-        checkpoint: str | None = None, confidence_thresh: float = 0.5, thresholds: dict[str, float] | None = None,
-        skip_existing: bool = True, batch_size: int = 8, device: str | None = None, delegate: bool = False,
+        self,
+        sample_collection: fo.core.collections.SampleCollection,
+        classes: Any,
+        *,
+        label_field: str = "sam3",
+        checkpoint: str | None = None,
+        confidence_thresh: float = 0.5,
+        thresholds: dict[str, float] | None = None,
+        skip_existing: bool = True,
+        batch_size: int = 8,
+        device: str | None = None,
+        delegate: bool = False,
     ) -> Any:
         """Run from Python: ``foo.get_operator("@concepts/sam3/segment_concepts")(dataset, classes=["dog"])``.
 
@@ -124,9 +163,16 @@ class SegmentConcepts(foo.Operator):
         is_view = isinstance(sample_collection, fo.DatasetView)
         concepts = parse_concepts(classes, thresholds)
         params = dict(
-            classes=[c.label for c in concepts], phrases={c.label: list(c.phrases) for c in concepts}, label_field=label_field, checkpoint="other" if checkpoint else _TINY,
-            other_checkpoint=checkpoint, confidence_thresh=confidence_thresh, thresholds=thresholds,
-            skip_existing=skip_existing, batch_size=batch_size, device=device,
+            classes=[c.label for c in concepts],
+            phrases={c.label: list(c.phrases) for c in concepts},
+            label_field=label_field,
+            checkpoint="other" if checkpoint else _TINY,
+            other_checkpoint=checkpoint,
+            confidence_thresh=confidence_thresh,
+            thresholds=thresholds,
+            skip_existing=skip_existing,
+            batch_size=batch_size,
+            device=device,
             view_target="CURRENT_VIEW" if is_view else "DATASET",
         )
         ctx = dict(view=sample_collection) if is_view else dict(dataset=sample_collection)
@@ -135,8 +181,14 @@ class SegmentConcepts(foo.Operator):
     @staticmethod
     def _threshold_sliders(ctx: Any, inputs: types.Object) -> None:
         for k, label in enumerate((ctx.params.get("classes") or [])[:_MAX_SLIDERS]):
-            inputs.float(f"threshold_{k}", default=ctx.params.get("confidence_thresh", 0.5), min=0.0, max=1.0,
-                         label=str(label), view=types.SliderView())
+            inputs.float(
+                f"threshold_{k}",
+                default=ctx.params.get("confidence_thresh", 0.5),
+                min=0.0,
+                max=1.0,
+                label=str(label),
+                view=types.SliderView(),
+            )
 
     @staticmethod
     def _problem(ctx: Any) -> str | None:
@@ -190,10 +242,14 @@ def _settings(params: dict[str, Any]) -> dict[str, Any]:
     thresholds = params.get("thresholds")
     if thresholds is None and params.get("own_thresholds"):
         thresholds = {
-            label: params[f"threshold_{k}"] for k, label in enumerate(params.get("classes") or [])
+            label: params[f"threshold_{k}"]
+            for k, label in enumerate(params.get("classes") or [])
             if params.get(f"threshold_{k}") is not None
         }
     return dict(
-        checkpoint=checkpoint, thresholds=thresholds, ledger=params.get("label_field") or "sam3", device=params.get("device"),
+        checkpoint=checkpoint,
+        thresholds=thresholds,
+        ledger=params.get("label_field") or "sam3",
+        device=params.get("device"),
         confidence_thresh=0.5 if params.get("confidence_thresh") is None else params["confidence_thresh"],
     )

@@ -16,7 +16,18 @@ from emoji_world.prompts import hard_negatives, reword, scene_prompts
 from emoji_world.scenes import MIN_VISIBLE, Placed, Scene, render, sample_scene
 from emoji_world.sprites import sprites, tint
 from emoji_world.vocabulary import (
-    AMBIGUOUS, COLOURS, CONCEPTS, NEVER_DRAWN, NOUNS, THINGS, TINTABLE, UNSEEN_WORDS, Thing, neighbours, noun_of, plural,
+    AMBIGUOUS,
+    COLOURS,
+    CONCEPTS,
+    NEVER_DRAWN,
+    NOUNS,
+    THINGS,
+    TINTABLE,
+    UNSEEN_WORDS,
+    Thing,
+    neighbours,
+    noun_of,
+    plural,
 )
 from zoo.engine.results import ConceptResult, Instance
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -36,6 +37,8 @@ from .ledger import (
     write,
     write_error,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Sam3ImageConfig:
@@ -211,8 +214,7 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
             errors.append(error)
         self._declare(run, itertools.chain(*wanted))
         asking = [k for k, concepts in enumerate(wanted) if concepts]
-        results = self._detect([images[k] for k in asking], [wanted[k] for k in asking]) if asking else []
-        found = dict(zip(asking, results, strict=True))
+        found = self._detect_apart(images, wanted, asking, errors)
         replies = []
         for k, (sample, before, error) in enumerate(zip(samples, stored, errors, strict=True)):
             if error is not None:
@@ -237,6 +239,26 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise ValueError(f"Images must be uint8 (height, width, 3), got {image.dtype} {image.shape}")
         return [(to_square(image, side), image.shape[:2], None) for image in images]
+
+    def _detect_apart(
+        self, images: Sequence[Loaded], wanted: Sequence[Sequence[Concept]], asking: Sequence[int],
+        errors: list[str | None],
+    ) -> dict[int, list[ConceptResult]]:
+        """Results of the samples ``asking``. If the network fails on them together, each is tried alone, and those
+        that fail again have their reason in ``errors``: memory may do for one image and not for eight.
+        """
+        if not asking:
+            return {}
+        try:
+            results = self._detect([images[k] for k in asking], [wanted[k] for k in asking])
+        except Exception as error:  # whatever it is, it must cost one sample and be recorded there
+            if len(asking) == 1:
+                errors[asking[0]] = f"{type(error).__name__}: {error}"
+                return {}
+            logger.warning("A batch of %d failed (%s); trying its samples one by one", len(asking), error)
+            parts = [self._detect_apart(images, wanted, [k], errors) for k in asking]
+            return {k: results for part in parts for k, results in part.items()}
+        return dict(zip(asking, results, strict=True))
 
     def _detect(self, images: Sequence[Loaded], concepts: Sequence[Sequence[Concept]]) -> list[list[ConceptResult]]:
         pixels, sizes, _ = zip(*images, strict=True)

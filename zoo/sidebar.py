@@ -6,6 +6,9 @@ import fiftyone as fo
 
 from .ledger import Ledger, field_of
 
+#: MongoDB allows 64 in a collection; some are FiftyOne's, and the user's own must find room
+_MOST_INDEXES = 44
+
 
 def show(dataset: fo.Dataset, ledger: Ledger, labels: list[str]) -> None:
     """Put the presence sliders of ``labels``, unfolded, under the labels in the sidebar; saved with the dataset.
@@ -24,3 +27,12 @@ def show(dataset: fo.Dataset, ledger: Ledger, labels: list[str]) -> None:
     groups.insert(place, fo.SidebarGroupDocument(name=name, paths=paths, expanded=True))
     dataset.app_config.sidebar_groups = groups
     dataset.save()
+    _index(dataset, paths)
+
+
+def _index(dataset: fo.Dataset, paths: list[str]) -> None:
+    """Where a number is not indexed, the App offers two boxes to type into instead of a slider."""
+    known = set(dataset.list_indexes())
+    for path in paths:
+        if path not in known and len(known) < _MOST_INDEXES:
+            known.add(dataset.create_index(path))
