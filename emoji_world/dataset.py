@@ -66,7 +66,7 @@ def _chosen(count: int) -> list[int]:
         if not 2 <= len(scene.objects) <= 8:
             continue
         here = [c for c in CONCEPTS if scene.instances(c)]
-        if here and min(wanted[c] for c in here) < count // 6:
+        if here and min(wanted[c] for c in here) < max(1, count // 6):
             chosen.append(seed)
             for concept in here:
                 wanted[concept] += 1

@@ -21,7 +21,7 @@ from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, inverse_s
 from .architecture import GRID, HIDDEN
 
 WEIGHTS = dict(
-    presence=2.0, score=3.0, l1=5.0, giou=2.0, mask=40.0, dice=8.0, semantic=0.5, grounding=1.0, dense=1.0
+    presence=2.0, score=3.0, l1=5.0, giou=2.0, mask=20.0, dice=5.0, semantic=0.5, grounding=1.0, dense=1.0
 )
 _NO_BOX = -10
 

@@ -36,7 +36,7 @@ def test_a_sample_that_the_network_cannot_take(dataset, monkeypatch, batch_size)
     monkeypatch.setattr(sam3.detector, "encode_images", encode_or_fail)
     dataset.apply_model(sam3, label_field="sam3", batch_size=batch_size)
     assert [p is None for p in dataset.values("sam3_presence.dog")] == [False, False, True, False, False]
-    assert [s.sam3 is None for s in dataset] == [False, False, True, False, False]
+    assert [d is None for d in dataset.values("sam3")] == [False, False, True, False, False]
     assert dataset.values("sam3_error") == [None, None, "RuntimeError: out of memory", None, None]
 
 
