@@ -61,10 +61,8 @@ def table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_FIELD) ->
         presence = dataset.values(ledger.path("presence", concept))
         counts = dataset.values(ledger.path("count", concept))
         there = [p for p in presence if p is not None and p > 0.5]
-        absent = sorted(
-            ((p, n) for p, n, here in zip(presence, names, truth, strict=True) if p is not None and concept not in here),
-            reverse=True,
-        )
+        asked = zip(presence, names, truth, strict=True)
+        absent = sorted(((p, n) for p, n, here in asked if p is not None and concept not in here), reverse=True)
         rows.append([
             concept, len(there), sum(c or 0 for c in counts), f"{sum(there) / len(there):.2f}" if there else "-",
             ", ".join(f"{name} {p:.2f}" for p, name in absent[:3]),

@@ -77,6 +77,15 @@ class Run:
         self.step, self.seconds = state["step"], state["seconds"]
         return True
 
+    def start_from(self, checkpoint: Path) -> None:
+        """Take an exported checkpoint's weights, as if they had been trained here; the optimiser starts afresh."""
+        from safetensors.torch import load_file
+
+        tensors = load_file(checkpoint / "model.safetensors")
+        weights = {name.removeprefix("detector_model."): tensor.float() for name, tensor in tensors.items()}
+        self.model.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+
     def update(self, loss: torch.Tensor, rate: float) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -91,21 +100,26 @@ class Run:
 
 def train(
     folder: Path, steps: int, word_steps: int, batch: int, prompts: int, masked_prompts: int, rate: float,
-    workers: int, threads: int, device: str, minutes: float,
+    workers: int, threads: int, device: str, minutes: float, start_from: Path | None = None, first_step: int = 0,
+    scenes: int = 600,
 ) -> Run:
     """Train until ``steps`` are done or ``minutes`` are over; see ``--help`` for the rest."""
     if threads:
         torch.set_num_threads(threads)
     run = Run(folder, torch.device(device))
     torch.manual_seed(run.step)
-    print(f"{'Going on' if run.load() else 'Starting'} in {folder}: step {run.step} of {steps}", flush=True)
+    goes_on = run.load()
+    if not goes_on and start_from is not None:
+        run.start_from(start_from)
+        run.step = first_step
+    print(f"{'Going on' if goes_on else 'Starting'} in {folder}: step {run.step} of {steps}", flush=True)
     pool = Pool(workers, FIRST_TRAINING_SEED + 1_000_000 * run.step, capacity=40_000)
     rng = np.random.default_rng(run.step + 1)
     started, shown = time.monotonic(), {}
     done_before = run.seconds
     while run.step < steps and (not minutes or time.monotonic() - started < minutes * 60):
         words = run.step < word_steps
-        pool.take_in(at_least=600)
+        pool.take_in(at_least=scenes)
         fresh = make_batch(pool.sample(rng, 2 * batch if words else batch), run.tokenizer, rng, 0 if words else prompts)
         fresh = _to(fresh, run.device)
         with torch.autocast(run.device.type, torch.bfloat16):
@@ -175,7 +189,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=6e-4, help="peak learning rate")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw scenes")
     parser.add_argument("--threads", type=int, default=0, help="threads of the network on a CPU (0: torch decides)")
+    parser.add_argument("--scenes", type=int, default=600, help="scenes to draw before the first step")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long (0: when the steps are done)")
+    parser.add_argument("--start-from", type=Path, help="a checkpoint such as zoo/tiny, where the folder has no run")
+    parser.add_argument("--first-step", type=int, default=0, help="where --start-from stands in the schedule")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     train(**vars(parser.parse_args()))
 

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from emoji_world.measure import FIRST_SEED, full_masks
 from emoji_world.prompts import hard_negatives, reword, scene_prompts
 from emoji_world.scenes import MIN_VISIBLE, Placed, Scene, render, sample_scene
 from emoji_world.sprites import sprites, tint
+from emoji_world.train import Run, train
 from emoji_world.vocabulary import (
     AMBIGUOUS,
     COLOURS,
@@ -29,6 +31,7 @@ from emoji_world.vocabulary import (
     noun_of,
     plural,
 )
+from zoo.engine.checkpoint import TINY
 from zoo.engine.results import ConceptResult, Instance
 
 
@@ -174,6 +177,23 @@ def test_batches_hold_what_the_loss_expects():
             if len(xs):  # a mask and its box tell of the same place
                 assert abs((xs.min() + xs.max() + 1) / 2 / 48 - cx) < 0.06 + w / 4
                 assert abs((ys.min() + ys.max() + 1) / 2 / 48 - cy) < 0.06 + h / 4
+
+
+def test_training_starts_from_an_exported_checkpoint_and_goes_on_where_it_stopped(tmp_path):
+    folder = tmp_path / "run"
+    arguments = dict(
+        word_steps=0, batch=1, prompts=2, masked_prompts=2, rate=1e-4, workers=1, threads=0, device="cpu", minutes=0,
+    )
+    first = train(folder, steps=7601, start_from=TINY, first_step=7600, scenes=4, **arguments)
+    assert first.step == 7601
+    untouched = Run(tmp_path, torch.device("cpu"))
+    untouched.start_from(TINY)
+    before, after = untouched.model.state_dict(), first.model.state_dict()
+    moved = max(float((before[name] - after[name]).abs().max()) for name in before)
+    assert 0 < moved < 1e-2  # one small step away from the checkpoint, not from a random start
+    again = Run(folder, torch.device("cpu"))
+    assert again.load() and again.step == 7601
+    assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), first.model.parameters(), strict=True))
 
 
 def test_full_masks_undo_the_cropping():
