@@ -68,7 +68,8 @@ def table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_FIELD) ->
             ", ".join(f"{name} {p:.2f}" for p, name in absent[:3]),
         ])
     head = ["concept", "samples", "instances", "mean presence", "hardest negatives (presence)"]
-    return "\n" + tabulate(rows, head, tablefmt="simple", colalign=("left", "right", "right", "right", "left"))
+    sides = ("left", "right", "right", "right", "left")
+    return "\n" + tabulate(rows, head, tablefmt="simple", disable_numparse=True, colalign=sides)
 
 
 def _own_plugin() -> None:
