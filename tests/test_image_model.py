@@ -19,7 +19,7 @@ from support.media import counts, labels_of, scripted, states, told
 from zoo.engine.errors import ConceptError
 from zoo.image_model import Sam3ImageModel
 from zoo.labels import ATTRIBUTES
-from zoo.ledger import run_info
+from zoo.provenance import run_info
 
 #: colours and sizes of an album's pictures
 ALBUM = {"red": (32, 48), "green": (48, 32), "blue": (21, 33), "yellow": (64, 64), "white": (7, 90)}

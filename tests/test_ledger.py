@@ -20,19 +20,15 @@ from zoo.ledger import (
     check,
     declare,
     field_of,
-    finish_run,
-    instances_fields,
     kept,
     label_of,
-    note_label_field,
     pending,
     presence_path,
     recorded,
-    run_info,
-    start_run,
     write,
     write_error,
 )
+from zoo.provenance import finish_run, instances_fields, note_label_field, run_info, start_run
 from zoo.sidebar import show
 
 #: labels that something in the chain from FiftyOne to MongoDB takes amiss

@@ -14,7 +14,8 @@ from support import media, processes
 from support.media import COLOURS, scripted, states
 from support.sandbox import LOGS
 
-from zoo.ledger import pending, run_info
+from zoo.ledger import pending
+from zoo.provenance import run_info
 
 SAMPLES = 40
 # not the ledger's own name: a run that goes on must know it from the one that was cut

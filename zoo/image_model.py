@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import fiftyone.core.models as fom
 import numpy as np
 import torch
 
+from .config import Sam3ImageConfig
 from .engine.checkpoint import Checkpoint
 from .engine.concepts import Classes, Concept, check_fraction, check_length, check_phrase, parse_concepts
 from .engine.detector import ConceptDetector
@@ -23,59 +23,10 @@ from .engine.results import ConceptResult
 from .inputs import Loaded, LoadImage
 from .labels import to_detections
 from .landing import Reply, deliver
-from .ledger import (
-    Ledger,
-    check,
-    declare,
-    field_of,
-    finish_run,
-    instances_fields,
-    kept,
-    note_label_field,
-    recorded,
-    start_run,
-    write,
-    write_error,
-)
+from .ledger import Ledger, field_of, recorded, write, write_error
+from .run import Refused, Run
 
 logger = logging.getLogger(__name__)
-
-
-class Sam3ImageConfig:
-    """What ``apply_model`` may change for the length of a run; wrong values are refused at once."""
-
-    def __init__(self, confidence_thresh: float, labels: Iterable[str]) -> None:
-        self._labels = tuple(labels)
-        self._filter: tuple[str, ...] | None = None
-        self.confidence_thresh = confidence_thresh
-
-    @property
-    def confidence_thresh(self) -> float:
-        """Confidence in [0, 1] above which an instance counts, for concepts without their own threshold."""
-        return self._confidence_thresh
-
-    @confidence_thresh.setter
-    def confidence_thresh(self, value: float) -> None:
-        self._confidence_thresh = check_fraction(value, "confidence_thresh")
-
-    @property
-    def filter_classes(self) -> tuple[str, ...] | None:
-        """Labels to ask for; ``None`` asks for all. A model loaded without concepts takes these as its concepts."""
-        return self._filter
-
-    @filter_classes.setter
-    def filter_classes(self, value: Iterable[str] | None) -> None:
-        if value is None:
-            self._filter = None
-            return
-        wanted = tuple(c.label for c in parse_concepts([value] if isinstance(value, str) else sorted(value, key=str)))
-        unknown = [w for w in wanted if self._labels and w not in self._labels]
-        if unknown:
-            raise ConceptError(
-                f"classes={unknown[0]!r} is not among this model's concepts {list(self._labels)}: load the model "
-                "with it, load_zoo_model(..., classes=[...])"
-            )
-        self._filter = wanted
 
 
 class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.TorchModelMixin):
@@ -114,7 +65,7 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         self.detector = ConceptDetector(checkpoint, cls_token=cls_token)
         self._own_threshold = self.config.confidence_thresh
         self._preprocess = True
-        self._run: _Run | None = None
+        self._run: Run | None = None
 
     # ---------------------------------------------------------------- what FiftyOne asks of any model
 
@@ -163,7 +114,7 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
                 "prompt_field=... with phrases for each sample"
             )
         # entered once more by each apply_model within a longer run: that run goes on
-        self._run = self._run or _Run()
+        self._run = self._run or Run()
         self._run.entered += 1
         return self
 
@@ -172,9 +123,8 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         run.entered -= 1
         if not run.entered:
             self._run = None
-        if run.dataset is not None and not run.entered:
-            finish_run(run.dataset, run.ledger, run.summary())
-        if isinstance(error, _Refused):
+            run.finish()
+        if isinstance(error, Refused):
             raise error.reason from None
 
     @property
@@ -205,14 +155,14 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
                 raise ImageError(broken)
             found = self._detect(images, [self._asked_always()] * len(images))
             return [_detections(r, size) for r, (_, size, _) in zip(found, images, strict=True)]
-        run = self._begin(samples[0])
-        stored = self._stored(run, samples)
+        run = self._running(samples[0])
+        stored = run.stored(samples)
         wanted, errors = [], []
         for (_, _, error), before in zip(images, stored, strict=True):
             concepts, error = self._wanted(run, before) if error is None else ((), error)
             wanted.append(concepts)
             errors.append(error)
-        self._declare(run, itertools.chain(*wanted))
+        run.declare(itertools.chain(*wanted))
         asking = [k for k, concepts in enumerate(wanted) if concepts]
         found = self._detect_apart(images, wanted, asking, errors)
         replies = []
@@ -223,12 +173,21 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
                 write(sample, run.ledger, found.get(k, ()), before)
             replies.append(Reply(
                 sample, _detections(found.get(k, ()), images[k][1]), error, run.ledger.error,
-                functools.partial(self._land, run, before, [c.label for c in wanted[k]]),
+                functools.partial(run.land, before, [c.label for c in wanted[k]]),
             ))
         run.count(found.values(), len(samples), sum(error is not None for error in errors))
         if run.ledger.frames:  # an exception would cost the rest of the video
             return [reply.answer() for reply in replies]
         return deliver(replies, lambda: run.label_field)
+
+    def _running(self, sample: Any) -> Run:
+        """The run, which begins with its first batch."""
+        run = self._run
+        if run is None:
+            raise RuntimeError("predict(..., sample) belongs to a run: use dataset.apply_model(model, ...)")
+        if run.dataset is None:
+            run.begin(sample, self.ledger.name, self._asked_always(), self._prompt_field(), self.about())
+        return run
 
     def _loaded(self, args: Sequence[Any]) -> list[Loaded]:
         if not self._preprocess:  # FiftyOne's word for: the data loader has done that
@@ -289,9 +248,9 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         field = self.needs_fields.get("prompt_field", self.prompt_field)
         return None if field is None else field.removeprefix("frames.")
 
-    def _wanted(self, run: _Run, before: Any) -> tuple[tuple[Concept, ...], str | None]:
+    def _wanted(self, run: Run, before: Any) -> tuple[tuple[Concept, ...], str | None]:
         """What to ask of one sample, and why that cannot be done, if it cannot."""
-        concepts, field = run.concepts, self._prompt_field()
+        concepts, field = run.concepts, run.prompt_field
         if field is not None and before.has_field(field):
             try:
                 own = self._own_concepts(before[field], concepts)
@@ -316,57 +275,6 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         _check(concepts, self.detector.checkpoint.tokenizer)
         return concepts
 
-    # ---------------------------------------------------------------- the run's surroundings
-
-    def _begin(self, sample: Any) -> _Run:
-        """On the first batch: check the dataset, declare the fields, record the run."""
-        run = self._run
-        if run is None:
-            raise RuntimeError("predict(..., sample) belongs to a run: use dataset.apply_model(model, ...)")
-        if run.dataset is not None:
-            return run
-        frames = isinstance(sample, (fo.Frame, fo.core.frame.FrameView))
-        # a clip's frames belong to the video, but the clip itself to a dataset that FiftyOne makes up
-        dataset = sample._collection._root_dataset if frames else sample.dataset
-        ledger = Ledger(self.ledger.name, frames)
-        try:
-            check(dataset, ledger)
-            self._check_prompt_field(dataset, frames)
-        except ConceptError as error:
-            raise _Refused(error) from None
-        run.dataset, run.ledger, run.concepts, run.about = dataset, ledger, self._asked_always(), self.about()
-        run.instances = instances_fields(dataset, ledger)
-        self._declare(run, run.concepts)
-        return run
-
-    @staticmethod
-    def _declare(run: _Run, concepts: Iterable[Concept]) -> None:
-        """Fields and provenance of concepts, at their first appearance in a run."""
-        new = {c.label: c for c in concepts if c.label not in run.declared}
-        if new or not run.begun:
-            declare(run.dataset, run.ledger, new)
-            start_run(run.dataset, run.ledger, new.values(), run.about)
-            run.declared.update(new)
-            run.begun = True
-
-    def _land(self, run: _Run, before: Any, asked: Sequence[str], reply: Reply, label_field: str) -> None:
-        """FiftyOne has told where instances go, and is about to store those of one sample."""
-        if run.label_field is None:
-            try:
-                check(run.dataset, run.ledger, label_field)
-            except ConceptError as error:
-                raise _Refused(error) from None
-            declare(run.dataset, run.ledger, (), label_field)
-            note_label_field(run.dataset, run.ledger, label_field)
-            run.label_field = label_field
-        if reply.error is not None:
-            return
-        first = [label_field] if label_field in run.instances else []
-        held = kept(before, [*first, *run.instances], asked)
-        reply.found.detections = [*held, *reply.found.detections]
-        if run.ledger.frames:  # FiftyOne adds to a frame's labels, unless they are these already
-            reply.target[label_field] = reply.found
-
     def about(self) -> dict[str, Any]:
         """What this model is, for a run's record."""
         import transformers
@@ -380,67 +288,6 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
             versions=dict(torch=torch.__version__, transformers=transformers.__version__, fiftyone=fo.__version__),
         )
 
-    def _check_prompt_field(self, dataset: fo.Dataset, frames: bool) -> None:
-        field = self._prompt_field()
-        if field is None:
-            return
-        schema = (dataset.get_frame_field_schema() if frames else dataset.get_field_schema()) or {}
-        if field not in schema:
-            raise ConceptError(f"prompt_field={field!r} is not a field of {dataset.name!r}: it has {sorted(schema)}")
-        kind = schema[field]
-        words = isinstance(kind, fo.StringField) or (
-            isinstance(kind, fo.ListField) and (kind.field is None or isinstance(kind.field, fo.StringField))
-        )
-        if not words:
-            raise ConceptError(f"prompt_field={field!r} holds {kind}, but phrases must be strings or lists of strings")
-
-    def _stored(self, run: _Run, samples: Sequence[Any]) -> list[Any]:
-        """The samples or frames as the database has them: ``apply_model`` hands over views without our fields."""
-        schema = run.dataset.get_frame_field_schema() if run.ledger.frames else run.dataset.get_field_schema()
-        wanted = [*run.ledger.fields, *run.instances, self._prompt_field() or ""]
-        fields = [name for name in dict.fromkeys(wanted) if name in schema]
-        if run.ledger.frames:
-            # a view, because a dataset's own frames are shared objects, which FiftyOne reloads behind our back
-            view = run.dataset.select(list({frame.sample_id for frame in samples}))
-            videos = {video.id: video for video in view.select_fields([f"frames.{name}" for name in fields])}
-            return [videos[frame.sample_id].frames[frame.frame_number] for frame in samples]
-        ids = [sample.id for sample in samples]
-        return list(run.dataset.select(ids, ordered=True).select_fields(fields))
-
-
-class _Run:
-    """One ``apply_model`` call, or several within one ``with model:``.
-
-    Attributes:
-        entered: how many ``with`` statements it is within
-        begun: whether its record exists
-        declared: labels whose fields exist
-        instances: fields that hold earlier instances
-        label_field: where the instances of this run go, once FiftyOne has told
-    """
-
-    dataset: fo.Dataset | None = None
-    ledger: Ledger
-    concepts: tuple[Concept, ...]
-    about: dict[str, Any]
-    instances: tuple[str, ...]
-    label_field: str | None = None
-
-    def __init__(self) -> None:
-        self.entered = 0
-        self.begun = False
-        self.declared: set[str] = set()
-        self._started = time.monotonic()
-        self.totals = dict(samples=0, failed=0, instances=0)
-
-    def count(self, found: Iterable[Sequence[ConceptResult]], samples: int, failed: int) -> None:
-        self.totals["samples"] += samples - failed
-        self.totals["failed"] += failed
-        self.totals["instances"] += sum(r.count for results in found for r in results)
-
-    def summary(self) -> dict[str, Any]:
-        return dict(self.totals, seconds=round(time.monotonic() - self._started, 2))
-
 
 def _check(concepts: Iterable[Concept], tokenizer: Any) -> None:
     """Refuse what the network cannot read whole, or the ledger cannot name."""
@@ -451,13 +298,3 @@ def _check(concepts: Iterable[Concept], tokenizer: Any) -> None:
 
 def _detections(results: Sequence[ConceptResult], size: tuple[int, int]) -> fo.Detections:
     return fo.Detections(detections=to_detections(results, size))
-
-
-class _Refused(BaseException):
-    """A run that must not go on. Not an ``Exception``: ``apply_model(skip_failures=True)`` would log it and try
-    the next batch, to the same end. ``__exit__`` turns it into the error itself.
-    """
-
-    def __init__(self, reason: Exception) -> None:
-        super().__init__(str(reason))
-        self.reason = reason

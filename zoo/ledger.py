@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone as fo
 from fiftyone import ViewField as F
 from fiftyone.core.odm import create_field
 
-from .engine.concepts import Concept
 from .engine.errors import ConceptError
 from .engine.results import ConceptResult
 from .labels import ATTRIBUTES
 
 #: name of the ledger, and of the label field operators use, unless told otherwise
 DEFAULT = "sam3"
-METHOD = "sam3_concepts"
 
 # What MongoDB or FiftyOne refuses in a field name, and a look-alike that both accept. People read these names
 # in the App's sidebar, so "St. Bernard" must not become "St%2E Bernard".
@@ -110,6 +107,11 @@ class Ledger:
         path = ("frames." if self.frames else "") + getattr(self, kind)
         return path if label is None else f"{path}.{field_of(label)}"
 
+    def schema(self, samples: fo.core.collections.SampleCollection, flat: bool = False) -> dict[str, fo.Field]:
+        """The fields where this ledger lies, of samples or of frames; names without the prefix of frames."""
+        fields = samples.get_frame_field_schema if self.frames else samples.get_field_schema
+        return fields(flat=flat) or {}
+
 
 def presence_path(label: str, ledger: str = DEFAULT, frames: bool = False) -> str:
     """Path of a concept's presence, for views: ``dataset.match(F(presence_path("fire truck")) > 0.5)``."""
@@ -122,7 +124,7 @@ def check(dataset: fo.Dataset, ledger: Ledger, label_field: str | None = None) -
     Raises:
         ConceptError: naming the field, what it holds, and the way out
     """
-    schema = _schema(dataset, ledger)
+    schema = ledger.schema(dataset)
     for kind in ("presence", "score", "count"):
         field = schema.get(getattr(ledger, kind))
         if field is not None and getattr(field, "document_type", None) is not fo.DynamicEmbeddedDocument:
@@ -154,7 +156,7 @@ def declare(dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str], label_fi
         label_field: where instances will go, if known
     """
     add = dataset.add_frame_field if ledger.frames else dataset.add_sample_field
-    schema = _schema(dataset, ledger, flat=True)
+    schema = ledger.schema(dataset, flat=True)
     names = [field_of(label) for label in labels]
     for field, kind in ((ledger.presence, fo.FloatField), (ledger.score, fo.FloatField), (ledger.count, fo.IntField)):
         new = [name for name in names if f"{field}.{name}" not in schema]
@@ -230,7 +232,7 @@ def pending(
     "Done, nothing found" is a presence and is not pending. On videos, a sample is pending while any of its
     frames is.
     """
-    schema = _schema(samples, ledger, flat=True)
+    schema = ledger.schema(samples, flat=True)
     fields = [f"{ledger.presence}.{field_of(label)}" for label in labels]
     if any(f not in schema for f in fields) or not fields:
         return samples.view() if fields else samples.limit(0)
@@ -240,72 +242,6 @@ def pending(
     undone = F("frames").filter(missing).length() > 0
     seen = F("frames").length()
     return samples.match(undone | (seen < F("metadata.total_frame_count")) | (seen == 0))
-
-
-# ------------------------------------------------------------------------------------------------ provenance
-
-
-def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], about: Mapping[str, Any]) -> None:
-    """Record that a run begins: which concepts, how asked, by which weights.
-
-    Runs on one ledger share one record; a concept asked again replaces its own entry only.
-    """
-    config = _run_config(dataset, ledger) or dataset.init_run()
-    config.method = METHOD
-    config.ledger = ledger.name
-    config.frames = ledger.frames
-    known = dict(getattr(config, "concepts", None) or {})
-    stamp = dict(about, started=datetime.now(timezone.utc).isoformat(timespec="seconds"))
-    for concept in concepts:
-        known[concept.label] = dict(stamp, phrases=list(concept.phrases), threshold=concept.threshold)
-    config.concepts = known
-    _store_run(dataset, ledger, config)
-
-
-def note_label_field(dataset: fo.Dataset, ledger: Ledger, label_field: str) -> None:
-    """Record where a ledger's instances are.
-
-    Before the first of them is stored: a run that is cut later still finds them, when it goes on.
-    """
-    config = _run_config(dataset, ledger)
-    if config is not None and getattr(config, "label_field", None) != label_field:
-        config.label_field = label_field
-        _store_run(dataset, ledger, config)
-
-
-def finish_run(dataset: fo.Dataset, ledger: Ledger, summary: Mapping[str, Any]) -> None:
-    """Record what came of the run: counts and seconds."""
-    if not dataset.has_run(ledger.name):
-        return
-    results = dataset.init_run_results(ledger.name)
-    results.summary = dict(summary, finished=datetime.now(timezone.utc).isoformat(timespec="seconds"))
-    dataset.save_run_results(ledger.name, results, overwrite=True)
-
-
-def run_info(dataset: fo.Dataset, ledger: str = DEFAULT) -> dict[str, Any]:
-    """Provenance of a ledger: concepts with phrases, thresholds, checkpoint and time; ``{}`` if there is none."""
-    config = _run_config(dataset, Ledger(ledger))
-    return {} if config is None else {k: v for k, v in config.serialize().items() if k not in ("cls", "type")}
-
-
-def instances_fields(dataset: fo.Dataset, ledger: Ledger) -> tuple[str, ...]:
-    """The fields that may hold a ledger's instances: the last run's label field, and that of the ledger's name."""
-    schema = _schema(dataset, ledger)
-    names = dict.fromkeys([getattr(_run_config(dataset, ledger), "label_field", None), ledger.name])
-    return tuple(n for n in names if n and getattr(schema.get(n), "document_type", None) is fo.Detections)
-
-
-def _run_config(dataset: fo.Dataset, ledger: Ledger) -> Any | None:
-    if not dataset.has_run(ledger.name):
-        return None
-    return dataset.get_run_info(ledger.name).config
-
-
-def _store_run(dataset: fo.Dataset, ledger: Ledger, config: Any) -> None:
-    if dataset.has_run(ledger.name):
-        dataset.update_run_config(ledger.name, config)
-    else:
-        dataset.register_run(ledger.name, config)
 
 
 def _numbers(document: Any | None, field: str) -> Iterable[tuple[str, Any]]:
@@ -318,8 +254,3 @@ def _numbers(document: Any | None, field: str) -> Iterable[tuple[str, Any]]:
     with contextlib.suppress(AttributeError):
         return [(name, held[name]) for name in held.field_names]
     return ()
-
-
-def _schema(samples: fo.core.collections.SampleCollection, ledger: Ledger, flat: bool = False) -> dict[str, fo.Field]:
-    """The fields where the ledger lies; without the prefix of frames."""
-    return (samples.get_frame_field_schema(flat=flat) if ledger.frames else samples.get_field_schema(flat=flat)) or {}

@@ -1,0 +1,77 @@
+"""Where a ledger's numbers come from: one FiftyOne run per ledger, with every concept's phrases and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import fiftyone as fo
+
+from .engine.concepts import Concept
+from .ledger import DEFAULT, Ledger
+
+METHOD = "sam3_concepts"
+
+
+def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], about: Mapping[str, Any]) -> None:
+    """Record that a run begins: which concepts, how asked, by which weights.
+
+    Runs on one ledger share one record; a concept asked again replaces its own entry only.
+    """
+    config = _run_config(dataset, ledger) or dataset.init_run()
+    config.method = METHOD
+    config.ledger = ledger.name
+    config.frames = ledger.frames
+    known = dict(getattr(config, "concepts", None) or {})
+    stamp = dict(about, started=datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    for concept in concepts:
+        known[concept.label] = dict(stamp, phrases=list(concept.phrases), threshold=concept.threshold)
+    config.concepts = known
+    _store_run(dataset, ledger, config)
+
+
+def note_label_field(dataset: fo.Dataset, ledger: Ledger, label_field: str) -> None:
+    """Record where a ledger's instances are.
+
+    Before the first of them is stored: a run that is cut later still finds them, when it goes on.
+    """
+    config = _run_config(dataset, ledger)
+    if config is not None and getattr(config, "label_field", None) != label_field:
+        config.label_field = label_field
+        _store_run(dataset, ledger, config)
+
+
+def finish_run(dataset: fo.Dataset, ledger: Ledger, summary: Mapping[str, Any]) -> None:
+    """Record what came of the run: counts and seconds."""
+    if not dataset.has_run(ledger.name):
+        return
+    results = dataset.init_run_results(ledger.name)
+    results.summary = dict(summary, finished=datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    dataset.save_run_results(ledger.name, results, overwrite=True)
+
+
+def run_info(dataset: fo.Dataset, ledger: str = DEFAULT) -> dict[str, Any]:
+    """Provenance of a ledger: concepts with phrases, thresholds, checkpoint and time; ``{}`` if there is none."""
+    config = _run_config(dataset, Ledger(ledger))
+    return {} if config is None else {k: v for k, v in config.serialize().items() if k not in ("cls", "type")}
+
+
+def instances_fields(dataset: fo.Dataset, ledger: Ledger) -> tuple[str, ...]:
+    """The fields that may hold a ledger's instances: the last run's label field, and that of the ledger's name."""
+    schema = ledger.schema(dataset)
+    names = dict.fromkeys([getattr(_run_config(dataset, ledger), "label_field", None), ledger.name])
+    return tuple(n for n in names if n and getattr(schema.get(n), "document_type", None) is fo.Detections)
+
+
+def _run_config(dataset: fo.Dataset, ledger: Ledger) -> Any | None:
+    if not dataset.has_run(ledger.name):
+        return None
+    return dataset.get_run_info(ledger.name).config
+
+
+def _store_run(dataset: fo.Dataset, ledger: Ledger, config: Any) -> None:
+    if dataset.has_run(ledger.name):
+        dataset.update_run_config(ledger.name, config)
+    else:
+        dataset.register_run(ledger.name, config)

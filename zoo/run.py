@@ -1,0 +1,147 @@
+"""One run of a model over a dataset: what surrounds the predictions while ``apply_model`` goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import fiftyone as fo
+
+from .engine.concepts import Concept
+from .engine.errors import ConceptError
+from .engine.results import ConceptResult
+from .landing import Reply
+from .ledger import Ledger, check, declare, kept
+from .provenance import finish_run, instances_fields, note_label_field, start_run
+
+
+class Run:
+    """One ``apply_model`` call, or several within one ``with model:``. It learns its dataset from the first batch.
+
+    Attributes:
+        entered: how many ``with`` statements it is within
+        totals: samples done, samples failed, and instances counted, so far
+        dataset: ``None`` until the first batch
+        ledger: where presence goes, once there is a dataset
+        concepts: asked of every sample, once there is a dataset
+        prompt_field: the field with each sample's own phrases, if any
+        instances: fields that hold earlier instances
+        label_field: where the instances of this run go, once FiftyOne has told
+    """
+
+    dataset: fo.Dataset | None = None
+    ledger: Ledger
+    concepts: tuple[Concept, ...]
+    prompt_field: str | None
+    instances: tuple[str, ...]
+    label_field: str | None = None
+
+    def __init__(self) -> None:
+        self.entered = 0
+        self.totals = dict(samples=0, failed=0, instances=0)
+        self._about: Mapping[str, Any] = {}
+        self._recorded = False
+        self._declared: set[str] = set()
+        self._started = time.monotonic()
+
+    def begin(
+        self, sample: Any, ledger: str, concepts: tuple[Concept, ...], prompt_field: str | None,
+        about: Mapping[str, Any],
+    ) -> None:
+        """Check the dataset of the first ``sample``, declare the fields, record the run."""
+        frames = isinstance(sample, (fo.Frame, fo.core.frame.FrameView))
+        # a clip's frames belong to the video, but the clip itself to a dataset that FiftyOne makes up
+        dataset = sample._collection._root_dataset if frames else sample.dataset
+        self.ledger = Ledger(ledger, frames)
+        try:
+            check(dataset, self.ledger)
+            _check_prompt_field(dataset, self.ledger, prompt_field)
+        except ConceptError as error:
+            raise Refused(error) from None
+        self.dataset, self.concepts, self.prompt_field, self._about = dataset, concepts, prompt_field, about
+        self.instances = instances_fields(dataset, self.ledger)
+        self.declare(concepts)
+
+    def declare(self, concepts: Iterable[Concept]) -> None:
+        """Fields and provenance of concepts, at their first appearance."""
+        new = {c.label: c for c in concepts if c.label not in self._declared}
+        if new or not self._recorded:
+            declare(self.dataset, self.ledger, new)
+            start_run(self.dataset, self.ledger, new.values(), self._about)
+            self._declared.update(new)
+            self._recorded = True
+
+    def stored(self, samples: Sequence[Any]) -> list[Any]:
+        """The samples or frames as the database has them: ``apply_model`` hands over views without our fields."""
+        schema = self.ledger.schema(self.dataset)
+        wanted = [*self.ledger.fields, *self.instances, self.prompt_field or ""]
+        fields = [name for name in dict.fromkeys(wanted) if name in schema]
+        if self.ledger.frames:
+            # a view, because a dataset's own frames are shared objects, which FiftyOne reloads behind our back
+            view = self.dataset.select(list({frame.sample_id for frame in samples}))
+            videos = {video.id: video for video in view.select_fields([f"frames.{name}" for name in fields])}
+            return [videos[frame.sample_id].frames[frame.frame_number] for frame in samples]
+        ids = [sample.id for sample in samples]
+        return list(self.dataset.select(ids, ordered=True).select_fields(fields))
+
+    def land(self, before: Any, asked: Sequence[str], reply: Reply, label_field: str) -> None:
+        """FiftyOne has told where instances go, and is about to store those of one sample.
+
+        Args:
+            before: the sample or frame as stored
+            asked: labels whose instances are found anew
+            reply: the answer, completed here with the instances of other labels
+            label_field: where it goes
+        """
+        if self.label_field is None:
+            try:
+                check(self.dataset, self.ledger, label_field)
+            except ConceptError as error:
+                raise Refused(error) from None
+            declare(self.dataset, self.ledger, (), label_field)
+            note_label_field(self.dataset, self.ledger, label_field)
+            self.label_field = label_field
+        if reply.error is not None:
+            return
+        first = [label_field] if label_field in self.instances else []
+        held = kept(before, [*first, *self.instances], asked)
+        reply.found.detections = [*held, *reply.found.detections]
+        if self.ledger.frames:  # FiftyOne adds to a frame's labels, unless they are these already
+            reply.target[label_field] = reply.found
+
+    def count(self, found: Iterable[Sequence[ConceptResult]], samples: int, failed: int) -> None:
+        """Add a batch to the totals."""
+        self.totals["samples"] += samples - failed
+        self.totals["failed"] += failed
+        self.totals["instances"] += sum(r.count for results in found for r in results)
+
+    def finish(self) -> None:
+        """Record what came of it."""
+        if self.dataset is not None:
+            seconds = round(time.monotonic() - self._started, 2)
+            finish_run(self.dataset, self.ledger, dict(self.totals, seconds=seconds))
+
+
+class Refused(BaseException):
+    """A run that must not go on. Not an ``Exception``: ``apply_model(skip_failures=True)`` would log it and try
+    the next batch, to the same end. The model's ``__exit__`` turns it into the error itself.
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _check_prompt_field(dataset: fo.Dataset, ledger: Ledger, field: str | None) -> None:
+    if field is None:
+        return
+    schema = ledger.schema(dataset)
+    if field not in schema:
+        raise ConceptError(f"prompt_field={field!r} is not a field of {dataset.name!r}: it has {sorted(schema)}")
+    kind = schema[field]
+    words = isinstance(kind, fo.StringField) or (
+        isinstance(kind, fo.ListField) and (kind.field is None or isinstance(kind.field, fo.StringField))
+    )
+    if not words:
+        raise ConceptError(f"prompt_field={field!r} holds {kind}, but phrases must be strings or lists of strings")
