@@ -4,12 +4,12 @@ Encoding an image costs SAM 3 thirteen times what a concept costs on top, so ima
 concept is decoded from the cached features; so is the first self-attention of the DETR encoder, which reads no
 words; texts are encoded once a run, and asked without their padding; and since the confidence of an instance is
 its object score times presence, masks (a third of a concept's cost, most of its memory) are computed only for the
-queries that survive their threshold.
+queries that survive their threshold, and what the masks of one image share is computed once (:mod:`mask_head`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .checkpoint import Checkpoint
 from .concepts import Concept, check_length
+from .mask_head import MaskHead
 from .masks import crop_masks, mask_iou
 from .results import ConceptResult, Instance
 
@@ -60,6 +61,20 @@ class _Answer:
     instances: list[Instance] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Decoded:
+    """What the DETR decoder leaves of ``N`` pairs: ``rows`` ``(N,)``, the image of each; ``queries`` ``(N, Q, C)`` and
+    which of them to ``keep`` ``(N, Q)``; ``encoded`` pixels ``(N, H * W, C)``; ``prompt`` ``(N, T, C)`` and its mask.
+    """
+
+    rows: Tensor
+    queries: Tensor
+    keep: Tensor
+    encoded: Tensor
+    prompt: Tensor
+    prompt_mask: Tensor
+
+
 class ConceptDetector:
     """SAM 3 on images, for any number of concepts.
 
@@ -84,6 +99,7 @@ class ConceptDetector:
         self.cls_token = cls_token
         self.pairs_per_chunk = pairs_per_chunk
         self.masks_per_chunk = masks_per_chunk
+        self._mask_head = MaskHead(checkpoint.model.mask_decoder)
         self._texts: dict[str, Tensor] = {}
 
     @torch.inference_mode()
@@ -198,12 +214,8 @@ class ConceptDetector:
             answer = answers[pair.row][pair.concept]
             answer.presence, answer.object_score = max(answer.presence, presence), max(answer.object_score, best)
         # most absent concepts end here, before the dearest part of the network
-        for start in range(0, len(alive), self.masks_per_chunk):
-            part = alive[start : start + self.masks_per_chunk]
-            soft = self._masks(
-                features, rows[part], queries_nqc[part], keep_nq[part], encoded_npc[part], prompt_ntc[part],
-                mask_nt[part],
-            )
+        decoded = _Decoded(rows, queries_nqc, keep_nq, encoded_npc, prompt_ntc, mask_nt)
+        for part, soft in self._masks(features, decoded, alive):
             for n, probabilities in zip(part.tolist(), soft, strict=True):
                 kept, pair = keep_nq[n], asked[n]
                 height, width = features.sizes[pair.row]
@@ -239,19 +251,24 @@ class ConceptDetector:
         return hidden
 
     def _masks(
-        self, features: ImageFeatures, rows: Tensor, queries: Tensor, keep: Tensor, encoded: Tensor, prompt: Tensor,
-        prompt_mask: Tensor,
-    ) -> list[Tensor]:
-        """Mask probabilities of the kept queries, per pair float32 ``(kept, h, w)``."""
-        counts = keep.sum(1)
-        # kept queries first, padded to the most any pair keeps: the mask head treats queries one by one
-        order = keep.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
-        chosen = queries.gather(1, order[..., None].expand(-1, -1, queries.shape[-1]))
-        masks = self.checkpoint.model.mask_decoder(
-            decoder_queries=chosen, backbone_features=[level[rows] for level in features.levels],
-            encoder_hidden_states=encoded, prompt_features=prompt, prompt_mask=prompt_mask,
-        ).pred_masks
-        return [mask[:count].float().sigmoid() for mask, count in zip(masks, counts.tolist(), strict=True)]
+        self, features: ImageFeatures, decoded: _Decoded, alive: Tensor
+    ) -> Iterator[tuple[Tensor, list[Tensor]]]:
+        """Mask probabilities of the pairs ``alive``: a few pairs at a time, and for each float32 ``(kept, h, w)``."""
+        rows = decoded.rows[alive]
+        for image in rows.unique().tolist():
+            levels = tuple(level[image : image + 1] for level in features.levels)
+            shared = self._mask_head.share(levels)
+            for part in alive[rows == image].split(self.masks_per_chunk):
+                keep = decoded.keep[part]
+                counts = keep.sum(1).tolist()
+                # kept queries first, padded to the most any pair keeps: the mask head treats queries one by one
+                order = keep.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : max(counts)]
+                queries = decoded.queries[part]
+                chosen = queries.gather(1, order[..., None].expand(-1, -1, queries.shape[-1]))
+                logits = self._mask_head.masks(
+                    shared, levels[-1], chosen, decoded.encoded[part], decoded.prompt[part], decoded.prompt_mask[part]
+                )
+                yield part, [mask[:count].float().sigmoid() for mask, count in zip(logits, counts, strict=True)]
 
     def _cls(self, coarse: Tensor, positions: Tensor) -> Tensor | None:
         """The geometry encoder's token for "no box given". It reads the image, not the words: once an image."""
