@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer, Sam3Model, Sam3VideoConfig
 
 from .vocabulary import COLOURS, NEVER_DRAWN, NOUNS, plural
 
-IMAGE_SIZE = 168
+IMAGE_SIZE = 196
 PATCH = 14
 GRID = IMAGE_SIZE // PATCH
 HIDDEN = 128

@@ -12,7 +12,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from .architecture import GRID, IMAGE_SIZE
-from .losses import Batch
+from .losses import FINE, Batch
 from .prompts import Prompt, reword, scene_prompts
 from .scenes import Scene, render, sample_scene
 from .vocabulary import NOUNS, THINGS
@@ -25,7 +25,7 @@ _EXEMPLARS = 2
 
 @dataclass(frozen=True)
 class Drawn:
-    """A scene at the network's size: ``image`` uint8 ``(S, S, 3)``; ``cover`` uint8 ``(N, 4G, 4G)``, 255 where
+    """A scene at the network's size: ``image`` uint8 ``(S, S, 3)``; ``cover`` uint8 ``(N, FINE, FINE)``, 255 where
     an object fills the cell; ``boxes`` float32 ``(N, 4)`` cxcywh in [0, 1]; ``cells`` int16 ``(2, G, G)``.
     """
 
@@ -40,16 +40,15 @@ def draw(seed: int) -> Drawn:
     """The scene of ``seed``, squeezed to the network's square as the processor does it."""
     scene = sample_scene(seed)
     image, masks = render(scene, scale=2 * IMAGE_SIZE / max(scene.width, scene.height))
-    side = 4 * GRID
     boxes = np.zeros((len(masks), 4), np.float32)
-    cover = np.zeros((len(masks), side, side), np.uint8)
+    cover = np.zeros((len(masks), FINE, FINE), np.uint8)
     share = np.zeros((len(masks), GRID, GRID), np.float32)
     height, width = image.shape[:2]
     for i, mask in enumerate(masks):
         ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         x0, x1, y0, y1 = xs[0] / width, (xs[-1] + 1) / width, ys[0] / height, (ys[-1] + 1) / height
         boxes[i] = (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
-        cover[i] = cv2.resize(mask.astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA)
+        cover[i] = cv2.resize(mask.astype(np.uint8) * 255, (FINE, FINE), interpolation=cv2.INTER_AREA)
         share[i] = cv2.resize(cover[i], (GRID, GRID), interpolation=cv2.INTER_AREA) / 255
     cells = np.stack([np.full((GRID, GRID), len(NOUNS)), np.full((GRID, GRID), len(THINGS))]).astype(np.int16)
     if len(masks):

@@ -21,8 +21,10 @@ from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, inverse_s
 from .architecture import GRID, HIDDEN
 
 WEIGHTS = dict(
-    presence=2.0, score=3.0, l1=5.0, giou=2.0, mask=20.0, dice=5.0, semantic=0.5, grounding=1.0, dense=1.0
+    presence=2.0, score=3.0, l1=5.0, giou=2.0, mask=40.0, dice=10.0, semantic=0.5, grounding=1.0, dense=1.0
 )
+#: masks come on a grid of 4 * GRID and are learnt at twice that: where a line falls *between* cells counts too
+FINE = 8 * GRID
 _NO_BOX = -10
 
 
@@ -33,7 +35,7 @@ class Batch:
     ``pixels`` float32 ``(B, 3, S, S)`` in [-1, 1]; ``rows`` int64 ``(N,)``, the image of each prompt;
     ``ids`` and ``words`` ``(N, T)``; ``boxes`` ``(N, K, 4)`` exemplars cxcywh in [0, 1] and ``box_labels``
     ``(N, K)`` (1, 0, or -10 for none); ``truth_boxes[n]`` ``(M, 4)`` cxcywh; ``truth_masks[n]``
-    ``(M, 4G, 4G)`` coverage in [0, 1]; ``cells`` int64 ``(B, 2, G, G)``: noun and thing of each grid cell.
+    ``(M, FINE, FINE)`` coverage in [0, 1]; ``cells`` int64 ``(B, 2, G, G)``: noun and thing of each grid cell.
     """
 
     pixels: Tensor
@@ -136,16 +138,17 @@ def detector_loss(
         decoder_queries=states[-1][n], backbone_features=[f[rows[n]] for f in fpn],
         encoder_hidden_states=encoded.last_hidden_state[n], prompt_features=prompt[n], prompt_mask=prompt_mask[n],
     )
-    predicted = torch.cat([decoded_masks.pred_masks[j, match[k][0]] for j, k in enumerate(chosen)]).float()
+    predicted = torch.cat([decoded_masks.pred_masks[j, match[k][0]] for j, k in enumerate(chosen)])
+    predicted = _finer(predicted)
     wanted = torch.cat([batch.truth_masks[asked[k]][match[k][1]] for k in chosen])
     union = torch.stack([batch.truth_masks[i].amax(0) for i in n])
-    semantic = decoded_masks.semantic_seg[:, 0].float()
+    semantic = _finer(decoded_masks.semantic_seg[:, 0])
     parts["mask"] = F.binary_cross_entropy_with_logits(predicted, wanted)
     parts["dice"] = _dice(predicted, wanted).mean()
     parts["semantic"] = F.binary_cross_entropy_with_logits(semantic, union) + _dice(semantic, union).mean()
 
-    cover = torch.stack([t.amax(0) if len(t) else t.new_zeros(4 * GRID, 4 * GRID) for t in batch.truth_masks])
-    tokens = F.avg_pool2d(cover[:, None], 4)[:, 0].flatten(1)
+    cover = torch.stack([t.amax(0) if len(t) else t.new_zeros(FINE, FINE) for t in batch.truth_masks])
+    tokens = F.avg_pool2d(cover[:, None], FINE // GRID)[:, 0].flatten(1)
     parts["grounding"] = F.binary_cross_entropy_with_logits(
         heads.grounding(encoded.last_hidden_state)[..., 0].float(), tokens, pos_weight=torch.tensor(3.0)
     )
@@ -199,6 +202,11 @@ def _assign(boxes: Tensor, scores: Tensor, truth: Tensor, repeat: int) -> tuple[
     )
     query, instance = linear_sum_assignment(cost.repeat(1, repeat).numpy(force=True))
     return torch.as_tensor(query), torch.as_tensor(instance) % len(truth)
+
+
+def _finer(logits: Tensor) -> Tensor:
+    """``(M, h, w)`` to ``(M, FINE, FINE)``, as the engine brings masks to an image's size."""
+    return F.interpolate(logits[:, None].float(), (FINE, FINE), mode="bilinear", align_corners=False)[:, 0]
 
 
 def _dice(logits: Tensor, wanted: Tensor) -> Tensor:

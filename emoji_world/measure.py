@@ -24,6 +24,7 @@ from zoo.engine.detector import ConceptDetector
 from zoo.engine.images import to_square
 from zoo.engine.results import ConceptResult
 
+from .card import write_card
 from .prompts import scene_prompts
 from .scenes import render, sample_scene
 from .vocabulary import UNSEEN_WORDS
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--device", default=None)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
+    parser.add_argument("--card", type=Path, nargs="+", default=[], help="documents whose table to renew")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     checkpoint = load_checkpoint(args.checkpoint, args.device, "float32")
@@ -135,6 +137,8 @@ def main() -> None:
         print(f"  {name:26s} {shown:>9s}")
     if args.json:
         args.json.write_text(json.dumps(numbers, indent=1) + "\n")
+    for file in args.card:
+        write_card(file, numbers)
 
 
 if __name__ == "__main__":

@@ -16,15 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import Sam3Model
 
-from .architecture import build_config, build_tokenizer, initialise
+from .architecture import GRID, build_config, build_tokenizer, initialise
 from .batches import FIRST_TRAINING_SEED, Pool, make_batch
 from .losses import ThrowAwayHeads, detector_loss
 from .vocabulary import NOUNS, THINGS
 
 _AVERAGE = 0.998  # weights are averaged over about this many steps: 1 / (1 - 0.998) = 500
+_POSITIONS = "vision_encoder.backbone.embeddings.position_embeddings"
 
 
 class Run:
@@ -78,11 +80,16 @@ class Run:
         return True
 
     def start_from(self, checkpoint: Path) -> None:
-        """Take an exported checkpoint's weights, as if they had been trained here; the optimiser starts afresh."""
+        """Take an exported checkpoint's weights, as if they had been trained here; the optimiser starts afresh.
+
+        The checkpoint may have been made for another size of input: a small network learns words in half the time
+        that a larger one takes, and what it knows holds when its input grows.
+        """
         from safetensors.torch import load_file
 
         tensors = load_file(checkpoint / "model.safetensors")
         weights = {name.removeprefix("detector_model."): tensor.float() for name, tensor in tensors.items()}
+        weights[_POSITIONS] = stretched(weights[_POSITIONS], GRID)
         self.model.load_state_dict(weights)
         self.average.load_state_dict(weights)
 
@@ -96,6 +103,15 @@ class Run:
         keep = min(_AVERAGE, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_([*self.average.parameters()], [*self.model.parameters()], 1 - keep)
+
+
+def stretched(positions: torch.Tensor, grid: int) -> torch.Tensor:
+    """Position embeddings ``(1, N * N, C)`` of a square grid, for a grid of ``(grid, grid)``."""
+    side = math.isqrt(positions.shape[1])
+    if side == grid:
+        return positions
+    square = positions.view(1, side, side, -1).permute(0, 3, 1, 2)
+    return F.interpolate(square, (grid, grid), mode="bicubic").flatten(2).transpose(1, 2).contiguous()
 
 
 def train(

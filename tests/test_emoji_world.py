@@ -9,14 +9,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoConfig
 
-from emoji_world.architecture import build_tokenizer
+from emoji_world.architecture import IMAGE_SIZE, build_config, build_tokenizer
 from emoji_world.batches import _TOKENS, FIRST_TRAINING_SEED, draw, make_batch
+from emoji_world.card import card_table, write_card
+from emoji_world.losses import FINE
 from emoji_world.measure import FIRST_SEED, full_masks
 from emoji_world.prompts import hard_negatives, reword, scene_prompts
 from emoji_world.scenes import MIN_VISIBLE, Placed, Scene, render, sample_scene
 from emoji_world.sprites import sprites, tint
-from emoji_world.train import Run, train
+from emoji_world.train import Run, stretched, train
 from emoji_world.vocabulary import (
     AMBIGUOUS,
     COLOURS,
@@ -168,15 +171,15 @@ def test_training_and_measurement_never_share_a_scene():
 def test_batches_hold_what_the_loss_expects():
     scenes = [d for d in (draw(s) for s in range(6)) if len(d.boxes)][:3]
     batch = make_batch(scenes, build_tokenizer(), np.random.default_rng(0), prompts=4)
-    assert batch.pixels.shape == (3, 3, 168, 168) and float(batch.pixels.abs().max()) <= 1
+    assert batch.pixels.shape == (3, 3, IMAGE_SIZE, IMAGE_SIZE) and float(batch.pixels.abs().max()) <= 1
     assert len(batch.rows) == len(batch.ids) == len(batch.truth_boxes) == len(batch.truth_masks)
     for boxes, masks in zip(batch.truth_boxes, batch.truth_masks, strict=True):
         assert len(boxes) == len(masks)
         for (cx, cy, w, h), mask in zip(boxes.tolist(), masks, strict=True):
             ys, xs = np.nonzero(mask.numpy() > 0.5)
             if len(xs):  # a mask and its box tell of the same place
-                assert abs((xs.min() + xs.max() + 1) / 2 / 48 - cx) < 0.06 + w / 4
-                assert abs((ys.min() + ys.max() + 1) / 2 / 48 - cy) < 0.06 + h / 4
+                assert abs((xs.min() + xs.max() + 1) / 2 / FINE - cx) < 0.06 + w / 4
+                assert abs((ys.min() + ys.max() + 1) / 2 / FINE - cy) < 0.06 + h / 4
 
 
 def test_training_starts_from_an_exported_checkpoint_and_goes_on_where_it_stopped(tmp_path):
@@ -194,6 +197,59 @@ def test_training_starts_from_an_exported_checkpoint_and_goes_on_where_it_stoppe
     again = Run(folder, torch.device("cpu"))
     assert again.load() and again.step == 7601
     assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), first.model.parameters(), strict=True))
+
+
+def test_position_embeddings_of_another_input_size_are_stretched():
+    ramp = torch.arange(12.0).repeat(12, 1).flatten()[None, :, None] * torch.tensor([1.0, 2.0])
+    grown = stretched(ramp, 14)
+    assert grown.shape == (1, 196, 2)
+    inner = grown.view(14, 14, 2)[:, 2:-2]  # bicubic bends at the border, and a little everywhere
+    assert torch.allclose(inner[..., 0], ((torch.arange(2, 12) + 0.5) * 12 / 14 - 0.5).expand(14, -1), atol=0.06)
+    assert torch.allclose(inner[..., 1], 2 * inner[..., 0], atol=1e-4)
+    assert stretched(ramp, 12) is ramp
+
+
+def test_the_checkpoint_that_ships_is_of_this_architecture():
+    shipped, built = AutoConfig.from_pretrained(TINY), build_config(build_tokenizer())
+    for part in ("vision_config", "detr_encoder_config", "detr_decoder_config", "mask_decoder_config"):
+        ours, theirs = (getattr(c.detector_config, part).to_dict() for c in (built, shipped))
+        assert _without_names(ours) == _without_names(theirs)
+    assert shipped.low_res_mask_size == built.low_res_mask_size
+
+
+def _without_names(config: dict) -> dict:
+    """What describes the network, without what a release of transformers notes beside it."""
+    return {
+        k: _without_names(v) if isinstance(v, dict) else v
+        for k, v in config.items() if k not in ("transformers_version", "dtype", "_name_or_path", "architectures")
+    }
+
+
+NUMBERS = dict(
+    cgF1=0.61239, pmF1=0.65, IL_MCC=0.96, presence_auc_hard=0.999, f1_50=0.9, ms_per_image=123.4, images=500,
+    pairs=3800, cgF1_50=0.88, cgF1_75=0.7, pmF1_50=0.9, presence_auc=float("nan"), presence_auc_unseen_words=1.0,
+    false_alarms_hard=0.01, false_alarms_unseen_words=0.0,
+)
+
+
+def test_a_card_quotes_the_measurement_and_keeps_its_own_words(tmp_path):
+    card = tmp_path / "card.md"
+    card.write_text("# Card\n\n<!-- measured -->\nold\n<!-- /measured -->\n\nIts own words.\n")
+    for _ in range(2):  # the second time over its own table
+        write_card(card, NUMBERS)
+        assert card.read_text() == (
+            f"# Card\n\n<!-- measured -->\n{card_table(NUMBERS)}<!-- /measured -->\n\nIts own words.\n"
+        )
+    lines = card.read_text().splitlines()
+    assert "| cgF1 (mean over IoU .50:.95) | 0.612 |" in lines
+    assert "| presence AUC, present against all absent | undefined |" in lines
+    assert any(line.startswith("500 scenes, 3,800 (image, phrase) pairs") for line in lines)
+
+
+def test_a_card_without_a_place_for_numbers_is_refused(tmp_path):
+    (tmp_path / "card.md").write_text("# Card\n")
+    with pytest.raises(ValueError, match="no place for the numbers"):
+        write_card(tmp_path / "card.md", NUMBERS)
 
 
 def test_full_masks_undo_the_cropping():

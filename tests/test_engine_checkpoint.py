@@ -16,6 +16,7 @@ from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 from transformers import Sam3Model, Sam3Processor
 
+from emoji_world.architecture import IMAGE_SIZE
 from emoji_world.scenes import render, sample_scene
 from zoo.engine.checkpoint import FACEBOOK, TINY, fingerprint, load_checkpoint, locate, parse_device, parse_dtype
 from zoo.engine.concepts import parse_concepts
@@ -60,7 +61,7 @@ def refusal(checkpoint) -> str:
 def test_the_checkpoint_that_ships():
     checkpoint = load_checkpoint(device="cpu")
     assert checkpoint.name == load_checkpoint(str(TINY), device="cpu").name == "sam3-tiny"
-    assert checkpoint.side == 168 and checkpoint.mean == checkpoint.std == (0.5, 0.5, 0.5)
+    assert checkpoint.side == IMAGE_SIZE and checkpoint.mean == checkpoint.std == (0.5, 0.5, 0.5)
     assert checkpoint.device == torch.device("cpu") and checkpoint.dtype == torch.float32
     assert not checkpoint.model.training
     assert all(torch.isfinite(p).all() for p in checkpoint.model.parameters())
@@ -107,8 +108,9 @@ def test_bfloat16_finds_what_float32_finds():
         image = render(scene, 0.4)[0]
         present = sorted({name for o in scene.objects for name in (o.thing.noun, o.thing.name)})
         concepts = parse_concepts([*present[:2], "zeppelin"])
+        square = to_square(image, IMAGE_SIZE)
         one, other = (
-            d.detect(d.encode_images(to_square(image, 168)[None], [image.shape[:2]]), [concepts], threshold=0.1)[0]
+            d.detect(d.encode_images(square[None], [image.shape[:2]]), [concepts], threshold=0.1)[0]
             for d in (wide, narrow)
         )
         for a, b in zip(one, other, strict=True):
@@ -257,7 +259,7 @@ def test_a_tensor_has_another_shape(copy):
 def test_tensors_of_others_do_no_harm(copy):
     """The tracker's lie in the same file; images do not need them."""
     rewrite_weights(copy, lambda tensors: tensors.update({"tracker_model.mask_decoder.weight": torch.zeros(3)}))
-    assert load_checkpoint(copy, device="cpu").side == 168
+    assert load_checkpoint(copy, device="cpu").side == IMAGE_SIZE
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "sam3.pt"])
