@@ -17,13 +17,14 @@ BOOT = $(or $(shell for p in $(PYTHON) python3 python3.12 python3.11 python3.10 
 
 export VENV
 
-.PHONY: help demo test test-full test-oldest lint clean environment system
+.PHONY: help demo test test-full test-oldest install lint clean environment system
 
 help:
 	@echo 'make demo         a dataset on which concepts were found, opened in the App (APP=0: just the table)'
 	@echo 'make test         the tests; the first time, this also sees to a browser and ffmpeg'
 	@echo 'make test-full    the tests that need a full-size checkpoint in memory'
 	@echo 'make test-oldest  the tests against the oldest releases that requirements.txt admits'
+	@echo 'make install      links this clone into FiftyOne: the plugin, and the zoo model'
 	@echo 'make lint         ruff'
 	@echo 'make clean        removes caches and build/ (to start over entirely, remove $(VENV) too)'
 
@@ -38,6 +39,9 @@ test-full: environment
 
 test-oldest:
 	@$(MAKE) --no-print-directory test VENV=.venv-oldest PIP_ARGS="-c requirements-oldest.txt $(PIP_ARGS)"
+
+install: environment
+	@$(PY) -m scripts.install
 
 lint: environment
 	@$(PY) -m ruff check .

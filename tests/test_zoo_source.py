@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from fnmatch import fnmatch
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -106,7 +107,10 @@ def test_the_manifest_says_what_the_code_has():
     assert {model["base_name"] for model in manifest["models"]} == set(MODELS)
     installed = {model["base_filename"] for model in manifest["models"]}
     assert len(installed) == len(MODELS)
-    assert not [name for name in installed if (ZOO / name).exists()], "a marker in the repository stops the download"
+    ignored = (REPOSITORY / ".gitignore").read_text().splitlines()
+    assert all(any(fnmatch(f"zoo/{name}", line) for line in ignored) for name in installed), (
+        "a marker in the repository stops the download"
+    )
     for model in manifest["models"]:
         for line in model["requirements"]["packages"]:
             requirement = Requirement(line)
@@ -360,3 +364,41 @@ def test_what_is_pickled_is_small():
     """It goes to every worker; the weights must not go along."""
     assert len(pickle.dumps(scripted().build_get_item())) < 2000
     assert np.prod(pickle.loads(pickle.dumps(scripted().collate_fn))([1, 2, 3])) == 6
+
+
+# ------------------------------------------------------------------------------------------------ from a clone
+
+
+def install(home: Path) -> subprocess.CompletedProcess:
+    environ = dict(os.environ, FIFTYONE_PLUGINS_DIR=str(home / "plugins"), FIFTYONE_MODEL_ZOO_DIR=str(home / "models"))
+    command = [sys.executable, "-m", "scripts.install"]
+    return subprocess.run(command, cwd=REPOSITORY, env=environ, capture_output=True, text=True, timeout=120)
+
+
+def test_a_clone_installs_itself_and_says_so_the_second_time(tmp_path):
+    first, second = install(tmp_path), install(tmp_path)
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert first.stdout.count("is now this clone") == second.stdout.count("was already this clone") == 2
+
+    script = (
+        "import fiftyone.plugins as fop, fiftyone.zoo as foz\n"
+        "print([p.name for p in fop.list_plugins()], foz.load_zoo_model('concepts/sam3-tiny-image', classes=['dog']))"
+    )
+    environ = dict(
+        os.environ, FIFTYONE_PLUGINS_DIR=str(tmp_path / "plugins"), FIFTYONE_MODEL_ZOO_DIR=str(tmp_path / "models")
+    )
+    used = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=240
+    )
+    assert used.returncode == 0, used.stderr
+    assert "@concepts/sam3" in used.stdout and "Sam3ImageModel" in used.stdout
+
+
+def test_an_installation_leaves_alone_what_is_there(tmp_path):
+    taken = tmp_path / "models" / "concepts" / "sam3"
+    taken.mkdir(parents=True)
+    (taken / "mine.txt").write_text("mine")
+
+    refused = install(tmp_path)
+    assert refused.returncode == 1 and f"{taken} exists already" in refused.stderr
+    assert (taken / "mine.txt").read_text() == "mine"
