@@ -35,7 +35,7 @@ def main() -> None:
     show(dataset, sam3.ledger, list(CONCEPTS))
     print(table(dataset, CONCEPTS))
     print(
-        f'\nThe dataset is yours:  fo.load_dataset("{DATASET}")\n'
+        f'\nThe dataset is there until the next `make demo`:  fo.load_dataset("{DATASET}")\n'
         f'Try:  dataset.match(F("{LABEL_FIELD}_presence.red cap") > 0.5)'
     )
     if os.environ.get("APP") == "0":
@@ -69,7 +69,11 @@ def table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_FIELD) ->
         ])
     head = ["concept", "samples", "instances", "mean presence", "hardest negatives (presence)"]
     sides = ("left", "right", "right", "right", "left")
-    return "\n" + tabulate(rows, head, tablefmt="simple", disable_numparse=True, colalign=sides)
+    lines = tabulate(rows, head, tablefmt="simple", disable_numparse=True, colalign=sides)
+    return (
+        f"\n{lines}\n\nsamples: presence above 0.5, whatever the truth. hardest negatives: samples without the concept "
+        "that come closest"
+    )
 
 
 def _own_plugin() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import fiftyone as fo
@@ -68,7 +68,7 @@ class SegmentConcepts(foo.Operator):
         )
         if ctx.params.get("checkpoint") == "other":
             inputs.str("other_checkpoint", required=True, label="Folder or hub id")
-        inputs.str(
+        field = inputs.str(
             "label_field",
             default="sam3",
             label="Label field",
@@ -85,16 +85,24 @@ class SegmentConcepts(foo.Operator):
             description="Ask each sample only what it has not been asked before",
         )
         inputs.int("batch_size", default=8, min=1, label="Batch size")
-        problem = self._problem(ctx)
-        if problem:
-            concepts.invalid, concepts.error_message = True, problem
-            inputs.view("problem", types.Error(label=problem))
+        for wrong, problem in zip((concepts, field), self._problems(ctx), strict=True):
+            if problem:
+                wrong.invalid, wrong.error_message = True, problem
+                inputs.view(f"problem_{wrong.type.__class__.__name__}", types.Error(label=problem))
         return types.Property(inputs, view=types.View(label="Segment concepts with SAM 3"))
 
     def resolve_delegation(self, ctx: Any) -> bool | None:
         return None
 
     def execute(self, ctx: Any) -> Iterator[Any]:
+        try:
+            yield from self._segment(ctx)
+        except Exception as error:
+            if not ctx.delegated:  # the App closes the form without a word, so the word comes first
+                yield ctx.ops.notify(str(error), variant="error")
+            raise
+
+    def _segment(self, ctx: Any) -> Iterator[Any]:
         from ..zoo.segment import build_model, segment
 
         settings = _settings(ctx.params)
@@ -122,7 +130,7 @@ class SegmentConcepts(foo.Operator):
         message = (
             f"{last.instances} instances on {last.total} samples"
             if last.total
-            else "Every sample had been asked before"
+            else f"Every sample had been asked before: {_listed(c.label for c in model.concepts)}"
         )
         failed = f"; {last.failed} samples failed, see {field}_error" if last.failed else ""
         yield ctx.ops.notify(message + failed, variant="warning" if last.failed else "success")
@@ -191,20 +199,24 @@ class SegmentConcepts(foo.Operator):
             )
 
     @staticmethod
-    def _problem(ctx: Any) -> str | None:
-        """What is wrong with the form, in the words of the code that would refuse it."""
+    def _problems(ctx: Any) -> tuple[str | None, str | None]:
+        """What is wrong with the concepts and with the field, in the words of the code that would refuse them."""
         from ..zoo.engine.concepts import parse_concepts
         from ..zoo.engine.errors import ConceptError
         from ..zoo.ledger import Ledger, check
 
-        field = ctx.params.get("label_field") or "sam3"
-        try:
-            if ctx.params.get("classes"):
-                parse_concepts(ctx.params["classes"])
-            check(ctx.dataset, Ledger(field), field)
-        except ConceptError as error:
-            return str(error)
-        return None
+        def refusal(attempt: Callable[[], Any]) -> str | None:
+            try:
+                attempt()
+            except ConceptError as error:
+                return str(error)
+            return None
+
+        classes, field = ctx.params.get("classes"), ctx.params.get("label_field") or "sam3"
+        return (
+            refusal(lambda: classes and parse_concepts(classes)),
+            refusal(lambda: check(ctx.dataset, Ledger(field), field)),
+        )
 
 
 def _choice(inputs: types.Object, name: str, labels: dict[str, str], **kwargs: Any) -> None:
@@ -227,6 +239,12 @@ def _classes(ctx: Any) -> dict[str, Any]:
     labels = ctx.params.get("classes") or suggested_concepts(ctx.dataset)
     phrases = ctx.params.get("phrases") or {}  # a form has labels only; a call from Python may have both
     return {label: phrases.get(label, label) for label in labels}
+
+
+def _listed(labels: Iterable[str], most: int = 6) -> str:
+    """The first of ``labels``, for a message."""
+    listed = list(labels)
+    return ", ".join(listed[:most]) + (", …" if len(listed) > most else "")
 
 
 def _batch_size(params: dict[str, Any]) -> int:

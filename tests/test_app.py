@@ -67,6 +67,22 @@ def test_segment_concepts_then_filter_by_presence(app, browser_page, scenes):
     assert count(page) >= 1
 
 
+@pytest.mark.browser
+def test_what_stops_a_run_is_said(app, browser_page, scenes):
+    page = browser_page
+    open_dataset(page, app, scenes.name)
+    open_operator(page, "SAM 3: segment concepts")
+    modal = page.locator("[data-cy=operators-prompt-modal]")
+    execute = modal.get_by_role("button", name="Execute", exact=True)
+    eventually(page, execute.is_enabled)
+    chips = modal.get_by_role("combobox").first
+    chips.fill("word " * 40)  # words the form has no reason to doubt, and more than the network reads
+    chips.press("Enter")
+    modal.get_by_text("word word").first.wait_for()
+    execute.click()
+    page.get_by_text("SAM 3 reads at most 32").first.wait_for()
+
+
 def count(page) -> int:
     """Samples that the grid says it holds."""
     text = page.locator("[data-cy=entry-counts]").inner_text()

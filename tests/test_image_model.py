@@ -376,17 +376,31 @@ def test_a_phrase_of_each_sample_may_be_one_string(album):
     assert [list(kept["presence"]) for kept in states(album)] == [[colour] for colour in ALBUM]
 
 
+def test_a_string_of_phrases_is_read_as_classes_are(album):
+    """Split at commas; an empty cell, as tables have them, asks for nothing."""
+    album.set_values("ask", ["owl, bat", "", " \t", None, "lemon,, owl "])
+
+    apply(album, scripted(["dog"]), prompt_field="ask")
+
+    own = [{"owl", "bat"}, set(), set(), set(), {"lemon", "owl"}]
+    assert [set(kept["presence"]) for kept in states(album)] == [{"dog"} | phrases for phrases in own]
+    assert not any(kept["error"] for kept in states(album))
+
+
 @pytest.mark.parametrize(
     ("phrase", "reason", "batch_size"),
     [
-        (" \t", "at least one word", 1),
-        (" \t", "at least one word", 5),
+        ([" \t"], "at least one word", 1),
+        (["lemon", " \t"], "at least one word", 5),
         ("word " * 40, "tokens", 3),
         ("a\0b", "no database can store", 5),
     ],
 )
 def test_a_bad_phrase_costs_its_own_sample(album, phrase, reason, batch_size):
-    album.set_values("ask", ["owl", phrase, "bat", "owl", "owl"])
+    if isinstance(phrase, list):
+        album.set_values("ask", [["owl"], phrase, ["bat"], ["owl"], ["owl"]])
+    else:
+        album.set_values("ask", ["owl", phrase, "bat", "owl", "owl"])
 
     apply(album, scripted(["dog"]), prompt_field="ask", batch_size=batch_size, skip_failures=True)
 
@@ -463,15 +477,6 @@ def test_a_ledger_may_move_to_another_label_field_and_takes_its_instances_along(
     for colour, kept in zip(ALBUM, states(album, "new"), strict=True):
         found = counts(colour, "dog", "cat")
         assert labels_of(kept) == ["dog"] * found["dog"] + ["cat"] * found["cat"]
-
-
-def test_labels_of_others_are_replaced_as_by_any_model(album):
-    theirs = [fo.Detections(detections=[fo.Detection(label="wolf", bounding_box=[0, 0, 1, 1])]) for _ in ALBUM]
-    album.set_values("theirs", theirs)
-
-    apply(album, scripted(["dog"]), label_field="theirs")
-
-    assert "wolf" not in album.distinct("theirs.detections.label")
 
 
 def test_an_earlier_result_outlives_a_file_that_went_bad(album, tmp_path):
@@ -557,14 +562,60 @@ def untouched(dataset: fo.Dataset) -> bool:
 )
 def test_a_run_that_cannot_be_right_does_not_begin(patient, classes, options, reason):
     """Also where FiftyOne skips failures, as it does unless told otherwise."""
+    patient.delete_sample_fields([name for name in patient.get_field_schema() if name.startswith("sam3")])
+    patient.delete_runs()
     model = scripted(classes)
 
     with pytest.raises(ConceptError, match=reason):
         apply(patient, model, **{"batch_size": 2, "skip_failures": True, **options})
 
     assert untouched(patient)
+    assert not {name for name in patient.get_field_schema() if name.startswith("sam3")} and not patient.list_runs()
     assert len(model.detector.asked) <= 2  # the label field is known to a model with its first answer, not before
     assert patient.distinct("kind.label") == ["x"]
+
+
+def test_a_field_that_was_made_for_detections_and_holds_none_will_do(album):
+    album.add_sample_field("ours", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+
+    apply(album, scripted(["dog"]), label_field="ours")
+
+    assert album.distinct("ours.detections.label") == ["dog"]
+
+
+def test_annotations_made_by_hand_are_never_replaced(album):
+    dog, cat = (fo.Detection(label=label, bounding_box=[0, 0, 0.5, 0.5]) for label in ("dog", "cat"))
+    first = album.first()
+    first["truth"] = fo.Detections(detections=[dog, cat])
+    first.save()
+
+    with pytest.raises(ConceptError, match="'truth' already holds Detections that this model did not make"):
+        apply(album, scripted(["dog"]), label_field="truth")
+
+    assert album.count_values("truth.detections.label") == {"dog": 1, "cat": 1}
+    assert "sam3_presence" not in album.get_field_schema() and not album.list_runs()
+
+
+def test_what_is_kept_was_asked_the_same(album):
+    """Answers of other weights, words or thresholds are neither mixed with new ones nor renamed to them."""
+    apply(album, scripted(["dog", "cat"], confidence_thresh=0.4))
+    record = run_info(album)["concepts"]["dog"]
+
+    others = [
+        (scripted(["dog"], confidence_thresh=0.7, skip_existing=True), "threshold 0.4, now it is 0.7"),
+        (scripted({"dog": "a dog"}, confidence_thresh=0.4, skip_existing=True), r"phrases \['dog'\], now it is"),
+        (scripted(["dog"], thresholds={"dog": 0.1}, confidence_thresh=0.4, skip_existing=True), "now it is 0.1"),
+    ]
+    for model, reason in others:
+        with pytest.raises(ConceptError, match=reason):
+            apply(album, model)
+
+    again = scripted(["dog"], thresholds={"dog": 0.4}, skip_existing=True)  # the same, said otherwise
+    apply(album, again)
+    assert again.detector.asked == []
+    assert run_info(album)["concepts"]["dog"] == record  # nothing was asked, so nothing is told anew
+    apply(album, scripted(["dog"], confidence_thresh=0.7))  # who does not resume may ask as they like
+    assert run_info(album)["concepts"]["dog"]["confidence_thresh"] == 0.7
 
 
 def test_a_prompt_field_that_is_not_there(patient):

@@ -82,12 +82,15 @@ def test_form_has_a_slider_for_each_concept_when_asked(scenes):
         (dict(classes=["St. Bernard", "St Bernard"]), "field name cannot hold"),
         (dict(classes=["dog"], label_field="filepath"), "already holds"),
         (dict(classes=["dog"], label_field="phrases"), "already holds"),
+        (dict(classes=["dog"], label_field="ground_truth"), "did not make"),
         (dict(classes=["dog"], label_field="two words"), "plain word"),
     ],
 )
 def test_form_says_what_is_wrong_before_the_run(scenes, params, said):
-    concepts = form(scenes, **params)["classes"]
-    assert concepts.invalid and said in concepts.error_message
+    fields = form(scenes, **params)
+    wrong, right = ("label_field", "classes") if "label_field" in params else ("classes", "label_field")
+    assert fields[wrong].invalid and said in fields[wrong].error_message
+    assert not fields[right].invalid
 
 
 def test_run_from_python_reports_progress_and_reloads(scenes):
@@ -129,6 +132,16 @@ def test_phrases_thresholds_and_another_field(scenes):
     info = scenes.get_run_info("found").config
     assert list(info.concepts["pet"]["phrases"]) == ["dog", "a cat"] and info.concepts["pet"]["threshold"] == 0.1
     assert None not in scenes.values("found_presence.pet")
+
+
+def test_resume_with_another_threshold_says_so(scenes):
+    operator = foo.get_operator(URI)
+    operator(scenes, classes=["dog"])
+    stamps = scenes.values("last_modified_at")
+    with pytest.raises((ConceptError, ExecutionError), match="untick Resume"):
+        raise ConceptError(str(operator(scenes, classes=["dog"], confidence_thresh=0.1).error))
+    assert scenes.values("last_modified_at") == stamps
+    assert operator(scenes, classes=["dog"], confidence_thresh=0.1, skip_existing=False).error is None
 
 
 def test_delegated(scenes):

@@ -42,8 +42,8 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         thresholds: label -> confidence threshold in [0, 1], before ``confidence_thresh``
         confidence_thresh: threshold of all other concepts
         floor: store instances down to this confidence as well (they are not counted)
-        prompt_field: a field of strings, or lists of strings: phrases to ask of that sample alone, on top of
-            ``classes``
+        prompt_field: a field of lists of strings, or of comma-separated strings: phrases to ask of that sample
+            alone, on top of ``classes``
         ledger: name of the ledger
         skip_existing: ask only what a sample has not been asked before
         cls_token: see :class:`ConceptDetector`
@@ -108,7 +108,7 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         unknown = sorted(set(self.needs_fields) - {"prompt_field"})
         if unknown:
             raise ConceptError(f"Unknown argument {unknown[0]!r}: this model takes prompt_field=...")
-        if not self._asked_always() and not self._prompt_field():
+        if not self.asked_always() and not self._prompt_field():
             raise ConceptError(
                 'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"], or give '
                 "prompt_field=... with phrases for each sample"
@@ -153,7 +153,7 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
             broken = next((error for _, _, error in images if error is not None), None)
             if broken is not None:
                 raise ImageError(broken)
-            found = self._detect(images, [self._asked_always()] * len(images))
+            found = self._detect(images, [self.asked_always()] * len(images))
             return [_detections(r, size) for r, (_, size, _) in zip(found, images, strict=True)]
         run = self._running(samples[0])
         stored = run.stored(samples)
@@ -162,7 +162,7 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
             concepts, error = self._wanted(run, before) if error is None else ((), error)
             wanted.append(concepts)
             errors.append(error)
-        run.declare(itertools.chain(*wanted))
+        run.asking(itertools.chain(*wanted))
         asking = [k for k, concepts in enumerate(wanted) if concepts]
         found = self._detect_apart(images, wanted, asking, errors)
         replies = []
@@ -186,7 +186,9 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         if run is None:
             raise RuntimeError("predict(..., sample) belongs to a run: use dataset.apply_model(model, ...)")
         if run.dataset is None:
-            run.begin(sample, self.ledger.name, self._asked_always(), self._prompt_field(), self.about())
+            run.begin(
+                sample, self.ledger.name, self.asked_always(), self._prompt_field(), self.about(), self.skip_existing
+            )
         return run
 
     def _loaded(self, args: Sequence[Any]) -> list[Loaded]:
@@ -226,7 +228,7 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
 
     # ---------------------------------------------------------------- what to ask
 
-    def _asked_always(self) -> tuple[Concept, ...]:
+    def asked_always(self) -> tuple[Concept, ...]:
         """The run's concepts, with the thresholds of this run."""
         wanted = self.config.filter_classes
         concepts = self.concepts if wanted is None else tuple(c for c in self.concepts if c.label in wanted)
@@ -267,7 +269,9 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         """The phrases of one sample that are not asked of all."""
         known = {c.label.casefold() for c in common}  # as the network reads them: without letter case
         own: dict[str, str] = {}
-        for phrase in [value] if isinstance(value, str) else value or ():
+        # one string is read as `classes` would read it; an empty cell of a table asks for nothing
+        listed = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value or ()
+        for phrase in listed:
             tidy = check_phrase(phrase)
             if tidy.casefold() not in known:
                 own.setdefault(tidy.casefold(), tidy)

@@ -119,7 +119,7 @@ def presence_path(label: str, ledger: str = DEFAULT, frames: bool = False) -> st
 
 
 def check(dataset: fo.Dataset, ledger: Ledger, label_field: str | None = None) -> None:
-    """Refuse fields that already hold something else.
+    """Refuse fields that already hold something else, such as annotations made by hand.
 
     Raises:
         ConceptError: naming the field, what it holds, and the way out
@@ -143,6 +143,13 @@ def check(dataset: fo.Dataset, ledger: Ledger, label_field: str | None = None) -
             what = held.__name__ if held is not None else type(field).__name__
             raise ConceptError(
                 f"Label field {label_field!r} already holds {what}, not Detections: choose another field"
+            )
+        path = ("frames." if ledger.frames else "") + f"{bare}.detections"
+        foreign = f"{bare}.detections.object_score" not in ledger.schema(dataset, flat=True)
+        if field is not None and foreign and dataset.count(path):
+            raise ConceptError(
+                f"Label field {label_field!r} already holds Detections that this model did not make, and would "
+                "replace: choose another field"
             )
 
 

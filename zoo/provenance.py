@@ -9,9 +9,16 @@ from typing import Any
 import fiftyone as fo
 
 from .engine.concepts import Concept
+from .engine.errors import ConceptError
 from .ledger import DEFAULT, Ledger
 
 METHOD = "sam3_concepts"
+
+#: what makes two answers to one concept comparable, and what to call it
+_QUESTION = {
+    "fingerprint": "the checkpoint", "phrases": "the phrases", "threshold": "the threshold", "floor": "the floor",
+    "cls_token": "cls_token",
+}
 
 
 def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], about: Mapping[str, Any]) -> None:
@@ -29,6 +36,31 @@ def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], 
         known[concept.label] = dict(stamp, phrases=list(concept.phrases), threshold=concept.threshold)
     config.concepts = known
     _store_run(dataset, ledger, config)
+
+
+def check_same_question(
+    dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], about: Mapping[str, Any]
+) -> None:
+    """Refuse to go on with a run that asked the same concepts otherwise: half its answers would mean something else.
+
+    Raises:
+        ConceptError: naming the concept, and what was different
+    """
+    known = getattr(_run_config(dataset, ledger), "concepts", None) or {}
+    for concept in concepts:
+        entry = known.get(concept.label)
+        if entry is None:
+            continue
+        now = dict(about, phrases=list(concept.phrases), threshold=concept.threshold)
+        for name, words in _QUESTION.items():
+            before, today = _setting(entry, name), _setting(now, name)
+            if before != today:
+                shown = "checkpoint" if name == "fingerprint" else name
+                raise ConceptError(
+                    f"{concept.label!r} was asked before with {words} {_setting(entry, shown)!r}, now it is "
+                    f"{_setting(now, shown)!r}. Replace the earlier answers (skip_existing=False; in the App, untick "
+                    "Resume), or keep both with another ledger=..."
+                )
 
 
 def note_label_field(dataset: fo.Dataset, ledger: Ledger, label_field: str) -> None:
@@ -62,6 +94,14 @@ def instances_fields(dataset: fo.Dataset, ledger: Ledger) -> tuple[str, ...]:
     schema = ledger.schema(dataset)
     names = dict.fromkeys([getattr(_run_config(dataset, ledger), "label_field", None), ledger.name])
     return tuple(n for n in names if n and getattr(schema.get(n), "document_type", None) is fo.Detections)
+
+
+def _setting(entry: Mapping[str, Any], name: str) -> Any:
+    """A setting of a concept's entry; a concept without its own threshold has the run's."""
+    value = entry.get(name)
+    if name == "threshold" and value is None:
+        return entry.get("confidence_thresh")
+    return list(value) if name == "phrases" else value
 
 
 def _run_config(dataset: fo.Dataset, ledger: Ledger) -> Any | None:

@@ -13,7 +13,7 @@ from .engine.errors import ConceptError
 from .engine.results import ConceptResult
 from .landing import Reply
 from .ledger import Ledger, check, declare, kept
-from .provenance import finish_run, instances_fields, note_label_field, start_run
+from .provenance import check_same_question, finish_run, instances_fields, note_label_field, start_run
 
 
 class Run:
@@ -41,15 +41,18 @@ class Run:
         self.entered = 0
         self.totals = dict(samples=0, failed=0, instances=0)
         self._about: Mapping[str, Any] = {}
-        self._recorded = False
-        self._declared: set[str] = set()
+        self._recorded: set[str] = set()
+        self._first = False
         self._started = time.monotonic()
 
     def begin(
         self, sample: Any, ledger: str, concepts: tuple[Concept, ...], prompt_field: str | None,
-        about: Mapping[str, Any],
+        about: Mapping[str, Any], resumes: bool,
     ) -> None:
-        """Check the dataset of the first ``sample``, declare the fields, record the run."""
+        """Check the dataset of the first ``sample``, declare the fields, record the run.
+
+        ``resumes``: whether answers of earlier runs are kept, which must have been asked the same.
+        """
         frames = isinstance(sample, (fo.Frame, fo.core.frame.FrameView))
         # a clip's frames belong to the video, but the clip itself to a dataset that FiftyOne makes up
         dataset = sample._collection._root_dataset if frames else sample.dataset
@@ -57,20 +60,25 @@ class Run:
         try:
             check(dataset, self.ledger)
             _check_prompt_field(dataset, self.ledger, prompt_field)
+            if resumes:
+                check_same_question(dataset, self.ledger, concepts, about)
         except ConceptError as error:
             raise Refused(error) from None
         self.dataset, self.concepts, self.prompt_field, self._about = dataset, concepts, prompt_field, about
         self.instances = instances_fields(dataset, self.ledger)
-        self.declare(concepts)
+        self._first = self.ledger.presence not in self.ledger.schema(dataset)
+        declare(dataset, self.ledger, [c.label for c in concepts])
+        start_run(dataset, self.ledger, (), about)
 
-    def declare(self, concepts: Iterable[Concept]) -> None:
-        """Fields and provenance of concepts, at their first appearance."""
-        new = {c.label: c for c in concepts if c.label not in self._declared}
-        if new or not self._recorded:
+    def asking(self, concepts: Iterable[Concept]) -> None:
+        """Fields and provenance of concepts that are about to be asked, at their first time. What every sample has
+        been asked before, and is not asked again, keeps its record.
+        """
+        new = {c.label: c for c in concepts if c.label not in self._recorded}
+        if new:
             declare(self.dataset, self.ledger, new)
             start_run(self.dataset, self.ledger, new.values(), self._about)
-            self._declared.update(new)
-            self._recorded = True
+            self._recorded.update(new)
 
     def stored(self, samples: Sequence[Any]) -> list[Any]:
         """The samples or frames as the database has them: ``apply_model`` hands over views without our fields."""
@@ -98,6 +106,7 @@ class Run:
             try:
                 check(self.dataset, self.ledger, label_field)
             except ConceptError as error:
+                self._take_back()
                 raise Refused(error) from None
             declare(self.dataset, self.ledger, (), label_field)
             note_label_field(self.dataset, self.ledger, label_field)
@@ -109,6 +118,14 @@ class Run:
         reply.found.detections = [*held, *reply.found.detections]
         if self.ledger.frames:  # FiftyOne adds to a frame's labels, unless they are these already
             reply.target[label_field] = reply.found
+
+    def _take_back(self) -> None:
+        """Leave nothing of a run that is refused before its first answer is stored."""
+        if self._first:
+            delete = self.dataset.delete_frame_fields if self.ledger.frames else self.dataset.delete_sample_fields
+            delete(list(self.ledger.fields))
+            self.dataset.delete_run(self.ledger.name)
+            self.dataset = None
 
     def count(self, found: Iterable[Sequence[ConceptResult]], samples: int, failed: int) -> None:
         """Add a batch to the totals."""

@@ -16,6 +16,7 @@ from .engine.concepts import Classes, parse_concepts
 from .engine.errors import ConceptError
 from .image_model import Sam3ImageModel
 from .ledger import check, declare, pending
+from .provenance import check_same_question
 from .sidebar import show
 
 #: samples between two reports of progress
@@ -50,7 +51,8 @@ def segment(
         progress, first with nothing done
 
     Raises:
-        ConceptError: before anything runs: fields that hold something else, a batch size below 1, no images
+        ConceptError: before anything runs: fields that hold something else, a batch size below 1, no images, earlier
+            answers to another question
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ConceptError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
@@ -61,6 +63,8 @@ def segment(
         )
     dataset = samples._root_dataset
     check(dataset, model.ledger, label_field)
+    if skip_existing or model.skip_existing:
+        check_same_question(dataset, model.ledger, model.asked_always(), model.about())
     labels = [c.label for c in model.concepts]
     declare(dataset, model.ledger, labels, label_field)
     show(dataset, model.ledger, labels)

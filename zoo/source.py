@@ -18,18 +18,13 @@ _PLACES = ("checkpoint", "device", "dtype")
 
 
 def download_model(model_name: str, model_path: str) -> None:
-    """Fetch a model's weights into the hub's cache, and leave the marker that FiftyOne looks for.
-
-    Light on purpose: FiftyOne calls it before it checks the model's requirements.
+    """Leave the marker that FiftyOne looks for. Weights are fetched when the model is loaded, into the hub's cache:
+    only then it is known which, for ``load_zoo_model(..., checkpoint="my/folder")`` calls this first, without a word
+    of the folder.
     """
-    checkpoint = MODELS[model_name]
-    if checkpoint is not None:
-        from .engine.checkpoint import locate
-
-        locate(checkpoint)
     marker = Path(model_path)
     marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps({"model": model_name, "checkpoint": checkpoint or "ships with the source"}))
+    marker.write_text(json.dumps({"model": model_name, "checkpoint": MODELS[model_name] or "ships with the source"}))
 
 
 def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) -> Any:
