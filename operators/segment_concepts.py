@@ -85,10 +85,10 @@ class SegmentConcepts(foo.Operator):
             description="Ask each sample only what it has not been asked before",
         )
         inputs.int("batch_size", default=8, min=1, label="Batch size")
-        for wrong, problem in zip((concepts, field), self._problems(ctx), strict=True):
+        for name, wrong, problem in zip(("classes", "field"), (concepts, field), self._problems(ctx), strict=True):
             if problem:
                 wrong.invalid, wrong.error_message = True, problem
-                inputs.view(f"problem_{wrong.type.__class__.__name__}", types.Error(label=problem))
+                inputs.view(f"problem_{name}", types.Error(label=problem))
         return types.Property(inputs, view=types.View(label="Segment concepts with SAM 3"))
 
     def resolve_delegation(self, ctx: Any) -> bool | None:

@@ -618,6 +618,18 @@ def test_what_is_kept_was_asked_the_same(album):
     assert run_info(album)["concepts"]["dog"]["confidence_thresh"] == 0.7
 
 
+def test_a_refused_run_leaves_the_record_of_the_one_before(album):
+    apply(album, scripted(["dog"], confidence_thresh=0.4))
+    record, kept = run_info(album)["concepts"], states(album)
+    album.set_values("kind", [fo.Classification(label="x")] * len(ALBUM))
+
+    with pytest.raises(ConceptError, match="already holds Classification"):
+        apply(album, scripted(["dog"], confidence_thresh=0.7), label_field="kind")
+
+    assert run_info(album)["concepts"] == record
+    assert states(album) == kept
+
+
 def test_a_prompt_field_that_is_not_there(patient):
     with pytest.raises(ConceptError, match="prompt_field='nope' is not a field of .* it has .*'colour'"):
         apply(patient, scripted(["dog"], prompt_field="nope"))

@@ -41,7 +41,8 @@ class Run:
         self.entered = 0
         self.totals = dict(samples=0, failed=0, instances=0)
         self._about: Mapping[str, Any] = {}
-        self._recorded: set[str] = set()
+        self._asked: set[str] = set()
+        self._unrecorded: dict[str, Concept] = {}
         self._first = False
         self._started = time.monotonic()
 
@@ -66,19 +67,17 @@ class Run:
             raise Refused(error) from None
         self.dataset, self.concepts, self.prompt_field, self._about = dataset, concepts, prompt_field, about
         self.instances = instances_fields(dataset, self.ledger)
-        self._first = self.ledger.presence not in self.ledger.schema(dataset)
+        self._first = self.ledger.presence not in self.ledger.schema(dataset) and not dataset.has_run(self.ledger.name)
         declare(dataset, self.ledger, [c.label for c in concepts])
         start_run(dataset, self.ledger, (), about)
 
     def asking(self, concepts: Iterable[Concept]) -> None:
-        """Fields and provenance of concepts that are about to be asked, at their first time. What every sample has
-        been asked before, and is not asked again, keeps its record.
-        """
-        new = {c.label: c for c in concepts if c.label not in self._recorded}
+        """Fields of concepts that are about to be asked, at their first time."""
+        new = {c.label: c for c in concepts if c.label not in self._asked}
         if new:
             declare(self.dataset, self.ledger, new)
-            start_run(self.dataset, self.ledger, new.values(), self._about)
-            self._recorded.update(new)
+            self._asked.update(new)
+            self._unrecorded.update(new)
 
     def stored(self, samples: Sequence[Any]) -> list[Any]:
         """The samples or frames as the database has them: ``apply_model`` hands over views without our fields."""
@@ -113,6 +112,9 @@ class Run:
             self.label_field = label_field
         if reply.error is not None:
             return
+        if self._unrecorded:  # not before there is an answer to keep: a concept not asked again keeps its record
+            start_run(self.dataset, self.ledger, self._unrecorded.values(), self._about)
+            self._unrecorded.clear()
         first = [label_field] if label_field in self.instances else []
         held = kept(before, [*first, *self.instances], asked)
         reply.found.detections = [*held, *reply.found.detections]
