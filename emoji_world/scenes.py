@@ -6,6 +6,7 @@ small for a network. Everything is drawn from a seeded generator, so a seed is a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -55,7 +56,7 @@ def sample_scene(seed: int) -> Scene:
     """The scene of ``seed``: two to nine objects, look-alikes often among them, some partly hidden."""
     rng = np.random.default_rng([seed, 0x5CE7E])
     width, height = SIZES[rng.integers(len(SIZES))]
-    pool = _pool(rng)
+    pool = draw_pool(rng)
     unit = float(np.sqrt(width * height))
     placed: list[Placed] = []
     for _ in range(int(rng.integers(2, 10))):
@@ -69,8 +70,7 @@ def sample_scene(seed: int) -> Scene:
                 thing, *spot, length, float(rng.normal(0, 10)), bool(rng.random() < 0.5), float(rng.uniform(0.85, 1.1))
             )
         )
-    kinds = tuple(_BACKGROUNDS)
-    scene = Scene(width, height, seed, kinds[int(rng.integers(len(kinds)))], tuple(placed))
+    scene = Scene(width, height, seed, BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))], tuple(placed))
     return _without_hidden(scene)
 
 
@@ -84,24 +84,40 @@ def render(scene: Scene, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         ``image`` uint8 ``(H, W, 3)`` RGB, and ``masks`` bool ``(N, H, W)``: the *visible* pixels of each object
     """
-    width, height = round(scene.width * scale), round(scene.height * scale)
-    rng = np.random.default_rng([scene.seed, 0xBAC6])
-    canvas = _BACKGROUNDS[scene.background](rng, width, height)
-    masks = np.zeros((len(scene.objects), height, width), bool)
-    for i, placed in enumerate(scene.objects):
+    canvas = backdrop(scene.background, scene.seed, round(scene.width * scale), round(scene.height * scale))
+    masks = paint(canvas, scene.objects, scale)
+    return with_grain(canvas, scene.seed), masks
+
+
+def backdrop(kind: str, seed: int, width: int, height: int) -> np.ndarray:
+    """An empty canvas, float32 ``(height, width, 3)``, RGB in about [0, 255]; ``kind``: of :data:`BACKGROUNDS`."""
+    return _BACKGROUNDS[kind](np.random.default_rng([seed, 0xBAC6]), width, height)
+
+
+def paint(canvas: np.ndarray, objects: Sequence[Placed], scale: float) -> np.ndarray:
+    """Draw ``objects`` on ``canvas``, in place; returns bool ``(N, H, W)``, the *visible* pixels of each."""
+    height, width = canvas.shape[:2]
+    masks = np.zeros((len(objects), height, width), bool)
+    for i, placed in enumerate(objects):
         patch, (y, x) = _draw(placed, scale, width, height)
-        h, w = patch.shape[:2]
+        window = canvas[y : y + patch.shape[0], x : x + patch.shape[1]]
+        h, w = window.shape[:2]  # nothing, where the object is beyond the canvas
+        patch = patch[:h, :w]
         alpha = patch[..., 3:]
-        window = canvas[y : y + h, x : x + w]
         window *= 1 - alpha
         window += patch[..., :3] * placed.gain
         solid = alpha[..., 0] > 0.5
         masks[:i, y : y + h, x : x + w] &= ~solid
         masks[i, y : y + h, x : x + w] = solid
+    return masks
+
+
+def with_grain(canvas: np.ndarray, seed: int) -> np.ndarray:
+    """``canvas`` with a camera's noise, uint8."""
     noise = np.empty(canvas.shape, np.float32)
-    cv2.setRNGSeed(scene.seed & 0x7FFFFFFF)
+    cv2.setRNGSeed(seed & 0x7FFFFFFF)
     cv2.randn(noise, (0.0,) * 3, (2.5,) * 3)
-    return np.clip(canvas + noise, 0, 255).astype(np.uint8), masks
+    return np.clip(canvas + noise, 0, 255).astype(np.uint8)
 
 
 def _any_thing(rng: np.random.Generator) -> Thing:
@@ -111,7 +127,7 @@ def _any_thing(rng: np.random.Generator) -> Thing:
     return kinds[int(rng.integers(len(kinds)))]
 
 
-def _pool(rng: np.random.Generator) -> list[Thing]:
+def draw_pool(rng: np.random.Generator) -> list[Thing]:
     """What may stand in a scene: a focus, its look-alikes, its other colours, and a stranger or two."""
     focus = _any_thing(rng)
     pool = [focus] * int(rng.integers(1, 3))
@@ -254,3 +270,4 @@ _BACKGROUNDS = {
     "dots": _dots,
     "hills": _hills,
 }
+BACKGROUNDS = tuple(_BACKGROUNDS)
