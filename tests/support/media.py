@@ -52,14 +52,14 @@ def video(path: Path, colours: Iterable[str], size: tuple[int, int] = (48, 64)) 
 
 
 @functools.cache
-def tiny() -> Any:
+def tiny(tracker: bool = False) -> Any:
     """The checkpoint that ships, loaded once for all tests."""
     import torch
 
     from zoo.cache import shared_checkpoint
 
     torch.set_num_threads(1)
-    return shared_checkpoint(device="cpu")
+    return shared_checkpoint(device="cpu", tracker=tracker)
 
 
 def told(colour: str, label: str) -> Found:

@@ -13,3 +13,11 @@ class CheckpointError(RuntimeError):
 
 class ImageError(ValueError):
     """One image cannot be read."""
+
+
+class VideoError(ValueError):
+    """A video, or a sequence of images, cannot be read as asked."""
+
+
+class FrameError(VideoError):
+    """One frame of a sequence of images cannot be used."""
