@@ -11,15 +11,17 @@ from .engine.checkpoint import TINY, Checkpoint, load_checkpoint, parse_device, 
 _loaded: weakref.WeakValueDictionary[tuple[str, str, str], Checkpoint] = weakref.WeakValueDictionary()
 
 
-def shared_checkpoint(checkpoint: str | os.PathLike[str] = TINY, device: Any = None, dtype: Any = None) -> Checkpoint:
+def shared_checkpoint(
+    checkpoint: str | os.PathLike[str] = TINY, device: Any = None, dtype: Any = None, *, tracker: bool = False
+) -> Checkpoint:
     """As :func:`load_checkpoint`, but a checkpoint that is in use already is handed out again.
 
-    Two models with other concepts or thresholds share their weights.
+    Two models with other concepts or thresholds share their weights; one for images is content with one for videos.
     """
     chosen = parse_device(device)
     key = (str(checkpoint), str(chosen), str(parse_dtype(dtype, chosen)))
     held = _loaded.get(key)
-    if held is None:
-        held = load_checkpoint(checkpoint, device, dtype)
+    if held is None or (tracker and held.tracker is None):
+        held = load_checkpoint(checkpoint, device, dtype, tracker=tracker)
         _loaded[key] = held
     return held

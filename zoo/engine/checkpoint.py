@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from .errors import CheckpointError
+from .tracker_network import TrackerNetwork
 
 #: the small checkpoint that ships with this package
 TINY = Path(__file__).parent.parent / "tiny"
@@ -39,6 +40,8 @@ class Checkpoint:
         tokenizer: CLIP tokenizer
         side: of the network's square input, in pixels
         mean, std: pixel normalisation, per channel, for values in [0, 1]
+        tracker: follows objects through videos; ``None`` if that was not asked for
+        tracker_config: the checkpoint's ``Sam3VideoConfig``, likewise
     """
 
     name: str
@@ -48,6 +51,8 @@ class Checkpoint:
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    tracker: TrackerNetwork | None = None
+    tracker_config: Any = None
 
     @property
     def device(self) -> torch.device:
@@ -60,14 +65,15 @@ class Checkpoint:
 
 def load_checkpoint(
     checkpoint: str | os.PathLike[str] = TINY, device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None, *, tracker: bool = False,
 ) -> Checkpoint:
-    """Load a SAM 3 checkpoint for images.
+    """Load a SAM 3 checkpoint.
 
     Args:
         checkpoint: a hub id such as ``"facebook/sam3"``, or a folder in the hub's layout
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``None`` or ``"auto"`` takes the best there is
         dtype: ``"float32"`` or ``"bfloat16"``; ``None`` takes bfloat16 on CUDA and float32 elsewhere
+        tracker: load the tracker as well, for videos; it shares the vision encoder, and costs 2 % more memory
 
     Returns:
         the checkpoint, ready to use
@@ -87,13 +93,17 @@ def load_checkpoint(
             "of it"
         )
     weights = _weight_files(folder, name)
-    model = _load_whole(folder, kind, name)
+    if tracker and config["model_type"] == "sam3":
+        raise CheckpointError(f"{name} holds a detector and no tracker: it is good for images, not for videos")
+    whole = _load_whole(folder, kind, name, tracker).to(chosen).eval()
+    model = whole.detector_model if tracker else whole
+    network = TrackerNetwork(whole.tracker_model, whole.tracker_neck) if tracker else None
     vision = model.config.vision_config
     image_size = getattr(vision, "image_size", None) or vision.backbone_config.image_size
     mean, std = _normalisation(folder, name)
     return Checkpoint(
-        name, fingerprint(weights), model.to(chosen).eval(), _load_tokenizer(folder, name),
-        int(image_size), mean, std,
+        name, fingerprint(weights), model, _load_tokenizer(folder, name), int(image_size), mean, std, network,
+        whole.config if tracker else None,
     )
 
 
@@ -242,14 +252,14 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
     return [folder / w for w in wanted]
 
 
-def _load_whole(folder: Path, dtype: torch.dtype, name: str) -> Any:
+def _load_whole(folder: Path, dtype: torch.dtype, name: str, tracker: bool) -> Any:
     """The model, or an error: transformers fills missing tensors with noise and merely logs it."""
     from safetensors import SafetensorError
-    from transformers import Sam3Model
+    from transformers import Sam3Model, Sam3VideoModel
 
     try:
         with _quiet():
-            model, report = Sam3Model.from_pretrained(
+            model, report = (Sam3VideoModel if tracker else Sam3Model).from_pretrained(
                 folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are refused below, with a reason
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from .errors import ConceptError
@@ -90,6 +90,17 @@ def check_fraction(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or not 0 <= value <= 1:
         raise ConceptError(f"The {name} must be a number between 0 and 1, got {value!r}")
     return float(value)
+
+
+def check_whole(value: Any, name: str, least: int) -> int:
+    """``value`` as a whole number of at least ``least``; ``name`` says in the error what it is.
+
+    Raises:
+        ConceptError: it is not
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConceptError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
 
 
 def check_length(phrases: Iterable[str], tokenizer: Any) -> None:

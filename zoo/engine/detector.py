@@ -34,7 +34,8 @@ class ImageFeatures:
 
     ``levels``: three float tensors ``(B, C, H_i, W_i)``, fine to coarse; ``attended``: ``(B, H * W, C)``, the coarse
     level after the DETR encoder's first self-attention; ``positions``: ``(1, H * W, C)``, its position encoding;
-    ``cls``: ``(B, 1, C)`` geometry token or ``None``; ``sizes``: ``(height, width)`` of the originals.
+    ``cls``: ``(B, 1, C)`` geometry token or ``None``; ``sizes``: ``(height, width)`` of the originals; ``tokens``:
+    ``(B, H * W, D)``, what the vision encoder hands to the tracker, if that was asked for.
     """
 
     levels: tuple[Tensor, ...]
@@ -42,11 +43,14 @@ class ImageFeatures:
     positions: Tensor
     cls: Tensor | None
     sizes: tuple[tuple[int, int], ...]
+    tokens: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """One phrase asked of one image: the image's row, and where the answer belongs."""
+class Asked:
+    """One phrase asked of one image: the image's ``row``, the ``concept`` that the answer is about, counted within that
+    image, and the ``floor``: confidence above which an instance is found.
+    """
 
     row: int
     concept: int
@@ -54,11 +58,42 @@ class _Asked:
     floor: float
 
 
+@dataclass(frozen=True)
+class Found:
+    """What one phrase gave in one image: ``presence``, and the best ``object_score`` before presence, in [0, 1]; of the
+    ``K`` instances found their ``confidences`` and ``scores`` ``(K,)``, ``boxes`` ``(K, 4)`` xyxy in [0, 1], and
+    ``masks`` logits ``(K, h, w)``. All are on the network's device, and float32.
+    """
+
+    asked: Asked
+    presence: float
+    object_score: float
+    confidences: Tensor
+    scores: Tensor
+    boxes: Tensor
+    masks: Tensor
+
+
 @dataclass
 class _Answer:
     presence: float = 0.0
     object_score: float = 0.0
     instances: list[Instance] = field(default_factory=list)
+
+    def add(self, found: Found, size: tuple[int, int]) -> None:
+        """What one more phrase of the concept gave, in an image of ``size``, ``(height, width)``."""
+        self.presence = max(self.presence, found.presence)
+        self.object_score = max(self.object_score, found.object_score)
+        height, width = size
+        scale = found.boxes.new_tensor([width, height, width, height])
+        columns = zip(
+            found.confidences.tolist(), found.scores.tolist(), (found.boxes * scale).tolist(),
+            crop_masks(found.masks.sigmoid(), size), strict=True,
+        )
+        self.instances += [
+            Instance(confidence, score, found.presence, tuple(box), corner, mask, found.asked.phrase)
+            for confidence, score, box, (corner, mask) in columns
+        ]
 
 
 @dataclass(frozen=True)
@@ -103,12 +138,15 @@ class ConceptDetector:
         self._texts: dict[str, Tensor] = {}
 
     @torch.inference_mode()
-    def encode_images(self, pixels: Tensor, sizes: Sequence[tuple[int, int]]) -> ImageFeatures:
+    def encode_images(
+        self, pixels: Tensor, sizes: Sequence[tuple[int, int]], *, tokens: bool = False
+    ) -> ImageFeatures:
         """Encode images.
 
         Args:
             pixels: uint8 ``(B, 3, S, S)``, RGB, squeezed to the network's square (:func:`images.to_square`)
             sizes: ``(height, width)`` of the originals, in pixels
+            tokens: keep what the tracker needs as well
 
         Returns:
             features, on the checkpoint's device
@@ -127,7 +165,8 @@ class ConceptDetector:
         normed = first.layer_norm1(coarse)
         placed = normed + positions
         attended = coarse + first.self_attn(query=placed, key=placed, value=normed)[0]
-        return ImageFeatures(levels, attended, positions, cls, tuple((int(h), int(w)) for h, w in sizes))
+        originals = tuple((int(h), int(w)) for h, w in sizes)
+        return ImageFeatures(levels, attended, positions, cls, originals, vision.last_hidden_state if tokens else None)
 
     def encode_phrases(self, phrases: Sequence[str]) -> None:
         """Encode the phrases not yet known; each is encoded once in the detector's life.
@@ -167,23 +206,34 @@ class ConceptDetector:
         """
         if len(concepts) != len(features.sizes):
             raise ValueError(f"{len(features.sizes)} images are encoded, but concepts are given for {len(concepts)}")
-        self.encode_phrases([p for asked in concepts for c in asked for p in c.phrases])
         limits = [[threshold if c.threshold is None else c.threshold for c in asked] for asked in concepts]
         asked = [
-            _Asked(row, k, phrase, limits[row][k] if floor is None else min(floor, limits[row][k]))
+            Asked(row, k, phrase, limits[row][k] if floor is None else min(floor, limits[row][k]))
             for row, some in enumerate(concepts) for k, concept in enumerate(some) for phrase in concept.phrases
         ]
         answers = [[_Answer() for _ in some] for some in concepts]
-        for start in range(0, len(asked), self.pairs_per_chunk):
-            self._answer(features, asked[start : start + self.pairs_per_chunk], answers)
+        for found in self.find(features, asked):
+            size = features.sizes[found.asked.row]
+            answers[found.asked.row][found.asked.concept].add(found, size)
         return [
             [_result(c, a, t) for c, a, t in zip(some, given, limit, strict=True)]
             for some, given, limit in zip(concepts, answers, limits, strict=True)
         ]
 
+    def find(self, features: ImageFeatures, asked: Sequence[Asked]) -> Iterator[Found]:
+        """Answer phrase by phrase, in no particular order; the masks are the network's own, small and soft.
+
+        Args:
+            features: encoded images
+            asked: what to ask of them
+        """
+        self.encode_phrases([a.phrase for a in asked])
+        for start in range(0, len(asked), self.pairs_per_chunk):
+            yield from self._answer(features, asked[start : start + self.pairs_per_chunk])
+
     @torch.inference_mode()
-    def _answer(self, features: ImageFeatures, asked: Sequence[_Asked], answers: list[list[_Answer]]) -> None:
-        """Decode one chunk of pairs and add what they say to ``answers``."""
+    def _answer(self, features: ImageFeatures, asked: Sequence[Asked]) -> list[Found]:
+        """Decode one chunk of pairs."""
         model, device = self.checkpoint.model, self.checkpoint.device
         rows = torch.tensor([a.row for a in asked], device=device)
         texts = [self._texts[a.phrase] for a in asked]
@@ -209,25 +259,21 @@ class ConceptDetector:
         keep_nq = confidence_nq > floors_n[:, None]
         boxes_nq4 = _boxes(model, decoded.reference_boxes[-1], queries_nqc)
 
-        best_n, alive = scores_nq.amax(1).tolist(), keep_nq.any(1).nonzero()[:, 0]
-        for pair, presence, best in zip(asked, presence_n.tolist(), best_n, strict=True):
-            answer = answers[pair.row][pair.concept]
-            answer.presence, answer.object_score = max(answer.presence, presence), max(answer.object_score, best)
+        best_n, presences = scores_nq.amax(1).tolist(), presence_n.tolist()
+        alive = keep_nq.any(1)
+        nothing = scores_nq.new_zeros(0)
+        none = (nothing, nothing, nothing.view(0, 4), nothing.view(0, *features.levels[0].shape[-2:]))
         # most absent concepts end here, before the dearest part of the network
+        found = [
+            Found(asked[n], presences[n], best_n[n], *none) for n, is_alive in enumerate(alive.tolist()) if not is_alive
+        ]
         decoded = _Decoded(rows, queries_nqc, keep_nq, encoded_npc, prompt_ntc, mask_nt)
-        for part, soft in self._masks(features, decoded, alive):
-            for n, probabilities in zip(part.tolist(), soft, strict=True):
-                kept, pair = keep_nq[n], asked[n]
-                height, width = features.sizes[pair.row]
-                scale = torch.tensor([width, height, width, height], device=device)
-                columns = zip(
-                    confidence_nq[n, kept].tolist(), scores_nq[n, kept].tolist(), (boxes_nq4[n, kept] * scale).tolist(),
-                    crop_masks(probabilities, (height, width)), strict=True,
-                )
-                answers[pair.row][pair.concept].instances += [
-                    Instance(confidence, score, float(presence_n[n]), tuple(box), corner, mask, pair.phrase)
-                    for confidence, score, box, (corner, mask) in columns
-                ]
+        for part, masks in self._masks(features, decoded, alive.nonzero()[:, 0]):
+            for n, logits in zip(part.tolist(), masks, strict=True):
+                kept = keep_nq[n]
+                there = (confidence_nq[n, kept], scores_nq[n, kept], boxes_nq4[n, kept], logits)
+                found.append(Found(asked[n], presences[n], best_n[n], *there))
+        return found
 
     def _fuse(self, features: ImageFeatures, rows: Tensor, prompt: Tensor, prompt_mask: Tensor) -> Tensor:
         """The DETR encoder from its first cross-attention on: pixels ``(N, H * W, C)`` that have read their prompt.
@@ -253,7 +299,7 @@ class ConceptDetector:
     def _masks(
         self, features: ImageFeatures, decoded: _Decoded, alive: Tensor
     ) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """Mask probabilities of the pairs ``alive``: a few pairs at a time, and for each float32 ``(kept, h, w)``."""
+        """Mask logits of the pairs ``alive``: a few pairs at a time, and for each float32 ``(kept, h, w)``."""
         rows = decoded.rows[alive]
         for image in rows.unique().tolist():
             levels = tuple(level[image : image + 1] for level in features.levels)
@@ -268,7 +314,7 @@ class ConceptDetector:
                 logits = self._mask_head.masks(
                     shared, levels[-1], chosen, decoded.encoded[part], decoded.prompt[part], decoded.prompt_mask[part]
                 )
-                yield part, [mask[:count].float().sigmoid() for mask, count in zip(logits, counts, strict=True)]
+                yield part, [mask[:count].float() for mask, count in zip(logits, counts, strict=True)]
 
     def _cls(self, coarse: Tensor, positions: Tensor) -> Tensor | None:
         """The geometry encoder's token for "no box given". It reads the image, not the words: once an image."""

@@ -8,6 +8,8 @@ can be had alone, and equals the same part of the upsampled whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -40,9 +42,9 @@ def crop_masks(soft: Tensor, size: tuple[int, int], threshold: float = 0.5) -> l
     its own box, and one object at a time is in memory.
 
     Args:
-        soft: float ``(N, h, w)``, probabilities
+        soft: float ``(N, h, w)``: probabilities, or logits
         size: ``(height, width)`` of the image
-        threshold: a pixel belongs to the object above it
+        threshold: a pixel belongs to the object above it: 0.5 for probabilities, 0 for logits
 
     Returns:
         per mask the corner ``(x, y)`` and a bool array ``(h, w)``; an empty mask has shape ``(0, 0)``
@@ -53,13 +55,7 @@ def crop_masks(soft: Tensor, size: tuple[int, int], threshold: float = 0.5) -> l
             cropped.append(((0, 0), np.zeros((0, 0), bool)))
             continue
         full = (upsampled_region(mask, size, box) > threshold).cpu().numpy()
-        rows, columns = np.flatnonzero(full.any(1)), np.flatnonzero(full.any(0))
-        if not rows.size:
-            cropped.append(((0, 0), np.zeros((0, 0), bool)))
-            continue
-        y, x = int(rows[0]), int(columns[0])
-        tight = full[y : int(rows[-1]) + 1, x : int(columns[-1]) + 1]
-        cropped.append(((box[0] + x, box[1] + y), np.ascontiguousarray(tight)))
+        cropped.append(_tight(box[:2], full))
     return cropped
 
 
@@ -74,6 +70,43 @@ def mask_iou(a: tuple[tuple[int, int], np.ndarray], b: tuple[tuple[int, int], np
     both = int(np.count_nonzero(am[y0 - ay : y1 - ay, x0 - ax : x1 - ax] & bm[y0 - by : y1 - by, x0 - bx : x1 - bx]))
     either = int(np.count_nonzero(am)) + int(np.count_nonzero(bm)) - both
     return both / either if either else 0.0
+
+
+def carved(
+    masks: Sequence[tuple[tuple[int, int], np.ndarray]], strengths: Sequence[float]
+) -> list[tuple[tuple[int, int], np.ndarray]]:
+    """Cropped masks without common pixels: the stronger keeps them, the earlier of two equals.
+
+    Args:
+        masks: corner ``(x, y)`` and bool ``(h, w)`` of each
+        strengths: of each
+
+    Returns:
+        the same, tight again; what has nothing left has shape ``(0, 0)``
+    """
+    result = list(masks)
+    order = sorted(range(len(masks)), key=lambda k: -strengths[k])
+    for place, k in enumerate(order):
+        (x, y), mask = result[k]
+        for j in order[:place]:
+            (ox, oy), other = masks[j]
+            x0, y0 = max(x, ox), max(y, oy)
+            x1, y1 = min(x + mask.shape[1], ox + other.shape[1]), min(y + mask.shape[0], oy + other.shape[0])
+            if x0 < x1 and y0 < y1:
+                mask = mask.copy() if mask is result[k][1] else mask
+                mask[y0 - y : y1 - y, x0 - x : x1 - x] &= ~other[y0 - oy : y1 - oy, x0 - ox : x1 - ox]
+        if mask is not result[k][1]:
+            result[k] = _tight((x, y), mask)
+    return result
+
+
+def _tight(corner: tuple[int, int], mask: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return (0, 0), np.zeros((0, 0), bool)
+    y, x = int(rows[0]), int(columns[0])
+    tight = mask[y : int(rows[-1]) + 1, x : int(columns[-1]) + 1]
+    return (corner[0] + x, corner[1] + y), np.ascontiguousarray(tight)
 
 
 def _reach(soft: Tensor, size: tuple[int, int], threshold: float) -> list[Box | None]:

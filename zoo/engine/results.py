@@ -49,3 +49,60 @@ class ConceptResult:
     instances: tuple[Instance, ...]
     count: int
     threshold: float
+
+
+@dataclass(frozen=True)
+class TrackedInstance:
+    """One masklet in one frame.
+
+    Attributes:
+        masklet: its number, unique over all concepts of a video, from 1
+        confidence: that it is in this frame, in [0, 1]: the tracker's; at its birth, the detection's
+        object_score: of the detection that overlaps it most in this frame, before presence, in [0, 1]; ``None`` where
+            only the tracker sees it
+        birth_score: confidence of the detection that it began with, in [0, 1]
+        presence: of its concept in this frame, in [0, 1]
+        corner: ``(x, y)``, the frame's pixel of the mask's first element
+        mask: bool ``(h, w)``: every pixel of the object, and no more; no other masklet of its concept has any of them
+        phrase: the phrase that found it
+    """
+
+    masklet: int
+    confidence: float
+    object_score: float | None
+    birth_score: float
+    presence: float
+    corner: tuple[int, int]
+    mask: np.ndarray
+    phrase: str
+
+
+@dataclass(frozen=True)
+class TrackedConcept:
+    """What one concept gave in one frame, found or not; as :class:`ConceptResult`.
+
+    Attributes:
+        label: the concept's label
+        presence: in [0, 1], the largest over the concept's phrases
+        object_score: in [0, 1], the best object score before presence
+        instances: by masklet
+    """
+
+    label: str
+    presence: float
+    object_score: float
+    instances: tuple[TrackedInstance, ...]
+
+    @property
+    def count(self) -> int:
+        """Instances in this frame."""
+        return len(self.instances)
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One frame: its ``number``, counted from 1; its ``size``, ``(height, width)`` in pixels; every concept asked."""
+
+    number: int
+    size: tuple[int, int]
+    concepts: tuple[TrackedConcept, ...]

@@ -1,0 +1,206 @@
+"""Which detection is which track: mask overlaps, duplicates, holes, and who gives way to whom.
+
+Pure functions on the network's small masks. The rules are those of SAM 3's video model (``Sam3VideoModel`` in
+transformers, ``sam3_video_base.py`` in Meta's repository); a group is a concept, and concepts never interfere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from .tracker_settings import TrackerSettings
+
+#: logits of a mask that must not be seen: sigmoid(-10) = 4.5e-5
+SUPPRESSED = -10.0
+#: what is left of a mask after others took their pixels, at least, or it gives way altogether
+_MUST_REMAIN = 0.3
+
+
+@dataclass(frozen=True)
+class Match:
+    """What detections and tracks of one frame have to do with each other; both are numbered as given.
+
+    Attributes:
+        new: detections that show, and that no track explains
+        tracks_of: for every detection, the tracks that overlap it
+        unmatched: tracks that show, and that no detection confirms
+        empty: tracks that do not show
+        confirmed: track -> the confident detection that lies right on it
+        best: track -> the detection that overlaps it most, if one does
+        mutual: track -> the detection that overlaps it most, and that no other track overlaps more
+    """
+
+    new: tuple[int, ...]
+    tracks_of: tuple[tuple[int, ...], ...]
+    unmatched: tuple[int, ...]
+    empty: tuple[int, ...]
+    confirmed: dict[int, int]
+    best: dict[int, int]
+    mutual: dict[int, int]
+
+
+def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of bool masks ``(N, h, w)`` and ``(M, h, w)``: float32 ``(N, M)``; 0 where both are empty."""
+    first, second = a.flatten(1).float(), b.flatten(1).float()
+    both = first @ second.T
+    either = first.sum(1)[:, None] + second.sum(1) - both
+    return both / either.clamp(min=1)
+
+
+def without_duplicates(masks: Tensor, scores: Tensor, threshold: float) -> list[int]:
+    """Greedy non-maximum suppression by mask IoU.
+
+    Args:
+        masks: bool ``(N, h, w)``
+        scores: ``(N,)``
+        threshold: of two masks that overlap more, the lower score goes; 0 keeps all
+
+    Returns:
+        what stays, by falling score
+    """
+    order = scores.argsort(descending=True, stable=True).tolist()
+    if threshold <= 0 or len(order) < 2:
+        return order
+    iou = pairwise_iou(masks, masks).cpu().numpy()
+    kept: list[int] = []
+    for k in order:
+        if not any(iou[k, j] > threshold for j in kept):
+            kept.append(k)
+    return kept
+
+
+def mended(logits: Tensor, area: int) -> Tensor:
+    """Masks ``(N, h, w)`` without small holes and small sprinkles.
+
+    Args:
+        logits: a pixel belongs to the object above 0
+        area: of the largest hole to fill, in cells; a sprinkle goes if it is that small, and at most half of its mask
+    """
+    if area <= 0 or not len(logits):
+        return logits
+    there = (logits > 0).cpu().numpy()
+    change = np.zeros(there.shape, np.int8)
+    for mask, edit in zip(there, change, strict=True):
+        if not mask.any():
+            continue
+        edit[_small_parts(~mask, area)] = 1
+        filled = mask | (edit > 0)  # a speck in a hole that is filled is no sprinkle any more
+        edit[_small_parts(filled, min(area, int(filled.sum()) // 2))] = -1
+    if not change.any():
+        return logits
+    edits = torch.from_numpy(change).to(logits.device)
+    return torch.where(edits == 0, logits, edits.to(logits.dtype) * 0.1)
+
+
+def associate(
+    detections: Tensor, scores: Tensor, detection_groups: Sequence[int], tracks: Tensor, track_groups: Sequence[int],
+    settings: TrackerSettings,
+) -> Match:
+    """Match the detections of a frame with the tracks.
+
+    A concept without any track takes every detection as new; transformers looks at all concepts together there, which
+    would make what one concept gives depend on which others are asked.
+
+    Args:
+        detections: bool ``(N, h, w)``
+        scores: ``(N,)``, confidences in [0, 1]
+        detection_groups: the concept of each detection
+        tracks: bool ``(M, h, w)``: where the tracks are in this frame
+        track_groups: the concept of each track
+        settings: the thresholds
+    """
+    device = detections.device
+    groups = torch.tensor(detection_groups, device=device), torch.tensor(track_groups, device=device)
+    same = groups[0][:, None] == groups[1][None]
+    # less than any threshold, 0 included
+    iou = torch.where(same, pairwise_iou(detections, tracks), -1.0)
+    shows = tracks.flatten(1).any(1)
+    overlaps = iou >= settings.assoc_iou_thresh
+    tracked = set(track_groups)
+    free = ~overlaps.any(1) & detections.flatten(1).any(1)
+    sure = scores >= settings.new_det_thresh
+    first = torch.tensor([g not in tracked for g in detection_groups], dtype=torch.bool, device=device)
+    new = free & (sure | first)
+    matched = (iou >= settings.trk_assoc_iou_thresh).any(0)
+    confirmed: dict[int, int] = {}
+    best: dict[int, int] = {}
+    mutual: dict[int, int] = {}
+    if iou.numel():
+        closest = iou.argmax(1)
+        highest, where = iou.max(1)
+        sound = (scores >= settings.high_conf_thresh) & ~new & (highest >= settings.high_iou_thresh)
+        for detection in sound.nonzero()[:, 0].tolist():
+            confirmed[int(where[detection])] = detection
+        highest, where = iou.max(0)
+        best = {k: int(where[k]) for k in (highest >= settings.assoc_iou_thresh).nonzero()[:, 0].tolist()}
+        mutual = {k: d for k, d in best.items() if int(closest[d]) == k}
+    return Match(
+        new=tuple(new.nonzero()[:, 0].tolist()),
+        tracks_of=tuple(tuple(row.nonzero()[:, 0].tolist()) for row in overlaps),
+        unmatched=tuple((shows & ~matched).nonzero()[:, 0].tolist()),
+        empty=tuple((~shows).nonzero()[:, 0].tolist()),
+        confirmed=confirmed,
+        best=best,
+        mutual=mutual,
+    )
+
+
+def giving_way(masks: Tensor, last_occluded: Sequence[int], groups: Sequence[int], threshold: float) -> Tensor:
+    """Of two tracks of a concept on the same pixels, the one that was hidden more recently: bool ``(N,)``.
+
+    It has most likely jumped onto the other when it reappeared.
+
+    Args:
+        masks: bool ``(N, h, w)``
+        last_occluded: the step at which each was last not to be seen; -1 for never
+        groups: the concept of each
+        threshold: IoU from which two are on the same pixels; 0 turns this off
+    """
+    gone = torch.zeros(len(masks), dtype=torch.bool, device=masks.device)
+    if threshold <= 0 or len(masks) < 2:
+        return gone
+    same = torch.tensor(groups, device=masks.device)
+    together = (pairwise_iou(masks, masks) >= threshold) & (same[:, None] == same[None])
+    for i, j in together.triu(1).nonzero().tolist():
+        if last_occluded[i] > last_occluded[j] > -1:
+            gone[i] = True
+        elif last_occluded[j] > last_occluded[i] > -1:
+            gone[j] = True
+    return gone
+
+
+def without_shrunk(logits: Tensor, groups: Sequence[int]) -> Tensor:
+    """Masks ``(N, h, w)`` for the memory: a mask of which others of its concept claim most pixels is not remembered.
+
+    Args:
+        logits: the strongest claims a pixel
+        groups: the concept of each
+    """
+    result = logits
+    for group in set(groups):
+        rows = [k for k, g in enumerate(groups) if g == group]
+        if len(rows) < 2:
+            continue
+        some = logits[rows]
+        owner = some.argmax(0)
+        own = owner[None] == torch.arange(len(rows), device=logits.device)[:, None, None]
+        before = (some > 0).flatten(1).sum(1)
+        after = ((some > 0) & own).flatten(1).sum(1)
+        keep = after / before.clamp(min=1) >= _MUST_REMAIN
+        result = result.clone() if result is logits else result
+        result[rows] = torch.where(keep[:, None, None], some, some.clamp(max=SUPPRESSED))
+    return result
+
+
+def _small_parts(mask: np.ndarray, most: int) -> np.ndarray:
+    """The connected parts of ``mask`` that have ``most`` cells or fewer, corners connecting: bool ``(h, w)``."""
+    _, where, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    small = stats[:, cv2.CC_STAT_AREA] <= most
+    small[0] = False  # what is not in the mask
+    return small[where]
