@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-_ROWS = {
+_IMAGE_ROWS = {
     "cgF1": "cgF1 (mean over IoU .50:.95)",
     "pmF1": "pmF1",
     "IL_MCC": "IL_MCC",
@@ -20,15 +20,21 @@ _ROWS = {
     "presence_auc_unseen_words": "presence AUC, present against words it was never taught",
     "false_alarms_unseen_words": "words it was never taught, with presence above 0.5",
 }
-_BLOCK = re.compile(r"(<!-- measured -->\n).*?(<!-- /measured -->)", re.DOTALL)
+_CLIP_ROWS = {
+    "pHOTA": "pHOTA",
+    "pDetA": "pDetA: how well objects are found and outlined",
+    "pAssA": "pAssA: how well they are kept apart through time",
+    "id_switches_per_masklet": "identity switches per masklet",
+    "presence_auc_frames": "presence AUC, frame by frame",
+    "pHOTA_occlusion": "pHOTA where objects hide and come back",
+}
 
 
 def card_table(numbers: Mapping[str, float | int]) -> str:
-    """``numbers`` of :meth:`Measurement.numbers` as a Markdown table, and what they were measured on."""
-    rows = [
-        f"| {words} | {'undefined' if math.isnan(numbers[name]) else format(numbers[name], '.3f')} |"
-        for name, words in _ROWS.items()
-    ]
+    """``numbers`` of a measurement, on scenes or on clips, as a Markdown table, and what they were measured on."""
+    if "clips" in numbers:
+        return _clip_table(numbers)
+    rows = [f"| {words} | {_shown(numbers[name])} |" for name, words in _IMAGE_ROWS.items()]
     return "\n".join([
         "| on scenes it never saw | |", "|---|---:|", *rows, "",
         f"{numbers['images']} scenes, {numbers['pairs']:,} (image, phrase) pairs, threshold 0.5, masks compared at the "
@@ -37,13 +43,38 @@ def card_table(numbers: Mapping[str, float | int]) -> str:
     ])
 
 
+def _clip_table(numbers: Mapping[str, float | int]) -> str:
+    rows = [
+        f"| {words} | {_shown(numbers[name])} | {_shown(numbers.get(_chained(name)))} |"
+        for name, words in _CLIP_ROWS.items()
+    ]
+    return "\n".join([
+        "| on clips it never saw | tracker | detector only |", "|---|---:|---:|", *rows, "",
+        f"{numbers['clips']} clips, {numbers['frames']:,} frames, {numbers['video_pairs']} (clip, phrase) pairs, "
+        f"{numbers['masklets']} masklets: `python -m emoji_world.measure --clips {numbers['clips']}`.",
+        "*Detector only*: detections of single frames, chained by mask overlap (`tracking=False`).", "",
+    ])
+
+
+def _chained(name: str) -> str:
+    """The name of the same number without the tracker."""
+    return name + "_detector_only"
+
+
+def _shown(number: float | None) -> str:
+    return "" if number is None else "undefined" if math.isnan(number) else format(number, ".3f")
+
+
 def write_card(file: Path, numbers: Mapping[str, float | int]) -> None:
-    """Put the table between the marks ``<!-- measured -->`` and ``<!-- /measured -->`` of ``file``.
+    """Put the table between its marks in ``file``: ``<!-- measured -->`` and ``<!-- /measured -->``, or, for clips,
+    ``<!-- measured on clips -->`` and ``<!-- /measured on clips -->``.
 
     Raises:
         ValueError: the file has no such marks
     """
-    text, places = _BLOCK.subn(lambda m: m[1] + card_table(numbers) + m[2], file.read_text())
+    mark = "measured on clips" if "clips" in numbers else "measured"
+    block = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    text, places = block.subn(lambda m: m[1] + card_table(numbers) + m[2], file.read_text())
     if not places:
-        raise ValueError(f"{file} has no place for the numbers: a line <!-- measured -->, then <!-- /measured -->")
+        raise ValueError(f"{file} has no place for the numbers: a line <!-- {mark} -->, then <!-- /{mark} -->")
     file.write_text(text)

@@ -1,4 +1,4 @@
-"""``make demo``: from nothing to a dataset on which SAM 3 has found concepts, open in the App."""
+"""``make demo``: from nothing to images and clips on which SAM 3 has found concepts, open in the App."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASET = "sam3-demo"
+CLIPS = "sam3-demo-clips"
 LABEL_FIELD = "sam3"
 
 
 def main() -> None:
-    """Build the dataset, ask it its concepts, print what was found, open the App (``APP=0``: do not)."""
+    """Build the datasets, ask them their concepts, print what was found, open the App (``APP=0``: do not)."""
     _own_plugin()
     # the mongod that set-up falls back to is the oldest that FiftyOne supports; that is no news for this dataset
     os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")
@@ -22,7 +23,9 @@ def main() -> None:
 
     from zoo.sidebar import show
     from zoo.source import load_model
+    from zoo.track import track
 
+    from .clip_dataset import CLIP_CONCEPTS, build_clips
     from .dataset import CONCEPTS, build_dataset
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
@@ -33,15 +36,28 @@ def main() -> None:
     dataset.apply_model(sam3, label_field=LABEL_FIELD, batch_size=8)
     dataset.app_config.color_scheme = fo.ColorScheme(color_by="value")  # look-alikes stand apart
     show(dataset, sam3.ledger, list(CONCEPTS))
-    print(table(dataset, CONCEPTS))
+    print(table(dataset, CONCEPTS), flush=True)
+    print("\nDrawing 2 clips ...", flush=True)
+    clips = build_clips(CLIPS, ROOT / "build" / "demo")
+    tracker = load_model("concepts/sam3-tiny-video", classes=list(CLIP_CONCEPTS))
+    print(f"Tracking {len(CLIP_CONCEPTS)} concepts through them ...", flush=True)
+    for progress in track(clips, tracker, LABEL_FIELD):
+        if progress.frame:
+            print(f"  {progress}", flush=True)
+    clips.app_config.color_scheme = fo.ColorScheme(color_by="instance")  # one colour a masklet
+    clips.save()
+    print(masklet_table(clips, CLIP_CONCEPTS))
     print(
-        f'\nThe dataset is there until the next `make demo`:  fo.load_dataset("{DATASET}")\n'
-        f'Try:  dataset.match(F("{LABEL_FIELD}_presence.red cap") > 0.5)'
+        f'\nBoth datasets are there until the next `make demo`:  fo.load_dataset("{DATASET}"), '
+        f'fo.load_dataset("{CLIPS}")\nTry:  dataset.match(F("{LABEL_FIELD}_presence.red cap") > 0.5)'
     )
     if os.environ.get("APP") == "0":
         return
     session = fo.launch_app(dataset)
-    print(f"\nThe App is open at {session.url} - filter by {LABEL_FIELD}_presence in the sidebar. Ctrl+C ends it.")
+    print(
+        f"\nThe App is open at {session.url} - filter by {LABEL_FIELD}_presence in the sidebar; the clips are the "
+        f"dataset {CLIPS}, in the selector at the top. Ctrl+C ends it."
+    )
     session.wait(-1)
 
 
@@ -74,6 +90,26 @@ def table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_FIELD) ->
         f"\n{lines}\n\nsamples: presence above 0.5, whatever the truth. hardest negatives: samples without the concept "
         "that come closest"
     )
+
+
+def masklet_table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_FIELD) -> str:
+    """What was tracked, a line a concept and clip: presence, masklets, and each masklet's frames."""
+    from tabulate import tabulate
+
+    rows = []
+    for sample in dataset.select_fields([f"{label_field}_masklets", f"{label_field}_presence"]):
+        masklets = sample[f"{label_field}_masklets"].detections
+        for concept in concepts:
+            own = [m for m in masklets if m.label == concept]
+            presence = sample[f"{label_field}_presence"][concept]
+            if not own and presence <= 0.5:
+                continue
+            frames = ", ".join(f"{m.index}: {m.support[0]}-{m.support[1]}" for m in own)
+            rows.append([Path(sample.filepath).stem, concept, f"{presence:.2f}", len(own), frames])
+    head = ["clip", "concept", "presence", "masklets", "frames of each"]
+    sides = ("left", "left", "right", "right", "left")
+    lines = tabulate(rows, head, tablefmt="simple", disable_numparse=True, colalign=sides)
+    return f"\n{lines}\n\npresence: the largest over a clip's frames; concepts that are not listed are in no clip"
 
 
 def _own_plugin() -> None:

@@ -1,7 +1,7 @@
-"""How good a checkpoint is on scenes it never saw: ``python -m emoji_world.measure --images 500``.
+"""How good a checkpoint is on scenes and clips it never saw: ``python -m emoji_world.measure --images 500 --clips 60``.
 
-Scenes and prompts have fixed seeds below every training seed. Images are measured at their own size, through
-the same engine that users run, at the standard threshold of 0.5.
+Scenes, clips and prompts have fixed seeds below every training seed. They are measured through the same engine that
+users run, at the standard threshold of 0.5; images at their own size, clips (see ``measure_clips.py``) at half of it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from zoo.engine.concepts import parse_concepts
 from zoo.engine.detector import ConceptDetector
 from zoo.engine.images import to_square
 from zoo.engine.results import ConceptResult
+from zoo.engine.tracker import ConceptTracker
+from zoo.engine.tracker_settings import TrackerSettings
 
 from .card import write_card
+from .measure_clips import measure_clips
 from .prompts import scene_prompts
 from .scenes import render, sample_scene
 from .vocabulary import UNSEEN_WORDS
@@ -118,7 +121,8 @@ def _usable_seeds(first: int, count: int) -> Iterator[int]:
 def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--images", type=int, help="scenes to measure (500, unless there are --clips)")
+    parser.add_argument("--clips", type=int, help="clips to measure")
     parser.add_argument("--checkpoint", type=Path, default=TINY)
     parser.add_argument("--device", default=None)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
@@ -126,19 +130,24 @@ def main() -> None:
     parser.add_argument("--card", type=Path, nargs="+", default=[], help="documents whose table to renew")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    checkpoint = load_checkpoint(args.checkpoint, args.device, "float32")
-    numbers = measure(ConceptDetector(checkpoint), args.images).numbers()
-    print(
-        f"\n{checkpoint.name} {checkpoint.fingerprint}: {numbers['images']} scenes, "
-        f"{numbers['pairs']} (image, phrase) pairs"
-    )
-    for name, value in numbers.items():
-        shown = f"{value:d}" if isinstance(value, int) else "undefined" if math.isnan(value) else f"{value:.3f}"
-        print(f"  {name:26s} {shown:>9s}")
+    checkpoint = load_checkpoint(args.checkpoint, args.device, "float32", tracker=bool(args.clips))
+    detector = ConceptDetector(checkpoint)
+    tables = []
+    if args.images or not args.clips:
+        tables.append(measure(detector, args.images or 500).numbers())
+    if args.clips:
+        settings = TrackerSettings.of(checkpoint.tracker_config)
+        tables.append(measure_clips(ConceptTracker(detector, checkpoint.tracker, settings), args.clips).numbers())
+    for numbers in tables:
+        what = "clips" if "clips" in numbers else "scenes"
+        print(f"\n{checkpoint.name} {checkpoint.fingerprint}: {numbers.get('clips') or numbers['images']} {what}")
+        for name, value in numbers.items():
+            shown = f"{value:d}" if isinstance(value, int) else "undefined" if math.isnan(value) else f"{value:.3f}"
+            print(f"  {name:38s} {shown:>9s}")
+        for file in args.card:
+            write_card(file, numbers)
     if args.json:
-        args.json.write_text(json.dumps(numbers, indent=1) + "\n")
-    for file in args.card:
-        write_card(file, numbers)
+        args.json.write_text(json.dumps({k: v for numbers in tables for k, v in numbers.items()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,350 @@
+"""Train the small checkpoint's tracker: ``python -m emoji_world.train_tracker``.
+
+The vision encoder and the detector stay as they are. The tracker is unrolled through its own memory, on stretches of
+clips: a frame in which an object is given (as a mask, a box or points), and frames in which it must be found again.
+Stops and goes on where it stopped: the run's folder holds the state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import Sam3VideoModel
+
+from zoo.engine.tracker_network import Candidates, Memory, TrackerFeatures, TrackerNetwork
+
+from .architecture import GRID, IMAGE_SIZE, build_config, build_tokenizer
+from .clip_batches import Stretch, StretchPool
+from .clips import SEEN
+from .losses import FINE
+
+_AVERAGE = 0.997
+_WEIGHTS = dict(mask=20.0, dice=2.0, quality=1.0, score=1.0)
+_MASK_CELLS = 4 * GRID
+
+
+class Run:
+    """Tracker, optimiser and counters of one training, and the file they live in."""
+
+    def __init__(self, folder: Path, checkpoint: Path, device: torch.device) -> None:
+        from safetensors.torch import load_file
+
+        self.folder, self.device = folder, device
+        config = build_config(build_tokenizer())
+        model = Sam3VideoModel._from_config(config, attn_implementation="eager")
+        tensors = load_file(checkpoint / "model.safetensors")
+        prefix = "detector_model."
+        model.detector_model.load_state_dict(
+            {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
+        )
+        self.backbone = model.detector_model.vision_encoder.backbone.to(device).eval().requires_grad_(False)
+        self.trained = nn.ModuleDict(dict(tracker_model=model.tracker_model, tracker_neck=model.tracker_neck))
+        initialise(self.trained)
+        # the detector's own pyramid already tells things apart; learning another costs a third of a step
+        model.tracker_neck.load_state_dict(model.detector_model.vision_encoder.neck.state_dict())
+        model.tracker_neck.requires_grad_(False)
+        self.trained.to(device).train()
+        for module in self.trained.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            if hasattr(module, "dropout_p"):
+                module.dropout_p = 0.0
+        self.network = TrackerNetwork(model.tracker_model, model.tracker_neck)
+        self.average = copy.deepcopy(self.trained).eval()
+        self.parameters = [p for p in self.trained.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            [
+                dict(params=[p for p in self.parameters if p.ndim > 1], weight_decay=1e-4),
+                dict(params=[p for p in self.parameters if p.ndim <= 1], weight_decay=0.0),
+            ],
+            lr=1e-4, fused=True,
+        )
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "tracker.pt"
+
+    def save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = dict(
+            model=self.trained.state_dict(), average=self.average.state_dict(),
+            optimiser=self.optimiser.state_dict(), step=self.step, seconds=self.seconds,
+        )
+        torch.save(state, self.file.with_suffix(".tmp"))
+        os.replace(self.file.with_suffix(".tmp"), self.file)
+
+    def load(self) -> None:
+        """Go on with the state in the folder, if there is one."""
+        if self.file.is_file():
+            state = torch.load(self.file, map_location=self.device, weights_only=True)
+            self.trained.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.seconds = state["step"], state["seconds"]
+
+    def features(self, stretches: list[Stretch]) -> TrackerFeatures:
+        """Of all frames of ``stretches``; what is frozen is computed once for each stretch, and kept with it."""
+        for stretch in stretches:
+            if stretch.levels is None:
+                pixels = torch.from_numpy(stretch.images.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
+                with torch.no_grad():
+                    tokens = self.backbone(pixels.to(self.device)).last_hidden_state
+                    stretch.levels = tuple(level.bfloat16() for level in self.network.pyramid(tokens))
+        return self.network.from_pyramid(
+            [torch.cat([s.levels[k] for s in stretches]).to(self.device).float() for k in range(3)]
+        )
+
+    def update(self, loss: Tensor, rate: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        keep = min(_AVERAGE, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_([*self.average.parameters()], [*self.trained.parameters()], 1 - keep)
+
+
+def initialise(module: nn.Module) -> None:
+    """Weights a small tracker can start from; transformers' deviation of 0.02 is too little at this width."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_uniform_(part.weight, a=math.sqrt(5))
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+def unroll(
+    network: TrackerNetwork, features: TrackerFeatures, clips: Tensor, frames: int, cover: Tensor, gaps: Tensor,
+    rng: np.random.Generator,
+) -> list[tuple[int, Candidates]]:
+    """Follow ``N`` objects through their stretches.
+
+    Args:
+        network: the tracker
+        features: of all frames, ``(clips * frames)`` of them, clip by clip
+        clips: ``(N,)``, the clip of each object
+        frames: of a stretch
+        cover: float ``(T, N, FINE, FINE)``, the truth
+        gaps: ``(N,)``, frames of the clip between two of the stretch
+        rng: decides how objects are given, and which frames condition
+
+    Returns:
+        frame and what the network offered there, for all frames that it had to answer
+    """
+    model, count = network.model, len(clips)
+    row = torch.arange(count)
+    start = features.rows(clips * frames)
+    kind = rng.random()
+    answers: list[tuple[int, Candidates]] = []
+    if kind < 0.7:
+        logits = network.drawn(_given_masks(cover[0], rng))
+        seen = network.from_masks(start, logits)
+        pointers = seen.pointers
+        spatial = network.remember(start, logits, torch.ones(count, dtype=torch.bool), given=True)
+    else:
+        prompts = _given_boxes(cover[0], rng) if kind < 0.85 else _given_points(cover[0], rng)
+        offered = network.decode(network.without_memory(start), **prompts)
+        answers.append((0, offered))
+        best = offered.quality.argmax(1)
+        pointers = model.object_pointer_proj(offered.tokens[row, best])
+        spatial = network.remember(start, offered.masks[row, best], torch.ones(count, dtype=torch.bool), given=True)
+    memories, seen_at, conditioning = [spatial], [pointers], {0}
+    extra = int(rng.integers(2, frames)) if rng.random() < 0.3 else None
+    for t in range(1, frames):
+        now = features.rows(clips * frames + t)
+        recent = range(max(1, t - network.frames_remembered), t)
+        kept = [k for k in range(t) if k in conditioning or k in recent]
+        memory = Memory(
+            torch.stack([memories[k] for k in kept], 1),
+            tuple(0 if k in conditioning else t - k for k in kept),
+            torch.stack(seen_at, 1),
+            (t - torch.arange(t))[None] * gaps[:, None].clamp(max=2),
+        )
+        offered = network.decode(network.recall(now, memory))
+        answers.append((t, offered))
+        best = offered.quality.argmax(1)
+        there = offered.score > 0
+        soft = there.to(offered.tokens.dtype)[:, None]
+        pointers = model.object_pointer_proj(offered.tokens[row, best])
+        seen_at.append(soft * pointers + (1 - soft) * model.no_object_pointer)
+        masks = torch.where(there[:, None, None], offered.masks[row, best], -10.0)
+        memories.append(network.remember(now, masks, there))
+        if t == extra:
+            conditioning.add(t)
+    return answers
+
+
+def losses(answers: list[tuple[int, Candidates]], cover: Tensor, shares: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Best of three masks, its expected quality, and whether the object is there.
+
+    Args:
+        answers: of :func:`unroll`
+        cover: float ``(T, N, FINE, FINE)``
+        shares: ``(T, N)``, how much of each object shows
+    """
+    parts = dict.fromkeys(_WEIGHTS, torch.zeros(()))
+    ious: list[float] = []
+    for t, offered in answers:
+        truth, visible = cover[t][:, None], shares[t] >= SEEN
+        logits = F.interpolate(offered.masks.float(), (FINE, FINE), mode="bilinear", align_corners=False)
+        soft, wanted = logits.sigmoid(), truth.expand_as(logits)
+        cross = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        right = soft * wanted + (1 - soft) * (1 - wanted)
+        focal = ((1 - right) ** 2 * cross).flatten(2).mean(2)
+        both = (soft * wanted).flatten(2).sum(2)
+        dice = 1 - (2 * both + 1) / (soft.flatten(2).sum(2) + wanted.flatten(2).sum(2) + 1)
+        best = (_WEIGHTS["mask"] * focal + _WEIGHTS["dice"] * dice).argmin(1)
+        row = torch.arange(len(best))
+        drawn, there = logits > 0, wanted > 0.5
+        iou = (drawn & there).flatten(2).sum(2) / (drawn | there).flatten(2).sum(2).clamp(min=1)
+        weight = visible.float()
+        share = 1 / max(1.0, float(weight.sum()))
+        parts["mask"] = parts["mask"] + (focal[row, best] * weight).sum() * share
+        parts["dice"] = parts["dice"] + (dice[row, best] * weight).sum() * share
+        parts["quality"] = parts["quality"] + ((offered.quality - iou).abs().mean(1) * weight).sum() * share
+        sure = (shares[t] >= SEEN) | (shares[t] < 0.02)  # a sliver is neither
+        score = F.binary_cross_entropy_with_logits(offered.score.float(), weight, reduction="none")
+        parts["score"] = parts["score"] + score[sure].sum() / max(1, int(sure.sum()))
+        chosen = iou[row, offered.quality.argmax(1)]
+        ious.append(float(chosen[visible].mean()) if visible.any() else math.nan)
+    total = sum(_WEIGHTS[name] * part for name, part in parts.items()) / len(answers)
+    shown = {name: float(part.detach()) / len(answers) for name, part in parts.items()}
+    return total, dict(shown, iou_next=ious[1] if len(ious) > 1 else math.nan, iou_last=ious[-1])
+
+
+def choose_objects(stretches: list[Stretch], rng: np.random.Generator, each: int) -> tuple[list[int], list[int]]:
+    """Up to ``each`` objects of every stretch that show in its first frame: their stretches, and places there."""
+    clips, places = [], []
+    for k, stretch in enumerate(stretches):
+        there = rng.permutation(np.flatnonzero(stretch.shares[0] >= 2 * SEEN))
+        if rng.random() < 0.6:  # those that hide first: they are what the memory is for
+            there = sorted(there, key=lambda k: float(stretch.shares[:, k].min()))
+        for place in there[:each]:
+            clips.append(k)
+            places.append(int(place))
+    return clips, places
+
+
+def _given_masks(cover: Tensor, rng: np.random.Generator) -> Tensor:
+    """Masks as a detector gives them: coarse, and a little off."""
+    small = F.interpolate(cover[:, None], (_MASK_CELLS, _MASK_CELLS), mode="area")[:, 0]
+    masks = (small > 0.5).numpy().astype(np.uint8)
+    masks[(masks.sum((1, 2)) == 0)] = (small[(masks.sum((1, 2)) == 0)] > 0.1).numpy()
+    for k, mask in enumerate(masks):
+        pick = rng.random()
+        if pick < 0.4 and mask.sum() > 40:
+            shape = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+            masks[k] = (cv2.erode if pick < 0.2 else cv2.dilate)(mask, shape)
+    return torch.from_numpy(masks).float()
+
+
+def _given_boxes(cover: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+    boxes = torch.zeros(len(cover), 4)
+    for k, mask in enumerate(cover > 0.5):
+        ys, xs = torch.nonzero(mask.any(1))[:, 0], torch.nonzero(mask.any(0))[:, 0]
+        if len(ys):
+            box = torch.stack([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1]).float() * (IMAGE_SIZE / FINE)
+            size = (box[2:] - box[:2]).repeat(2)
+            boxes[k] = box + torch.from_numpy(rng.normal(0, 0.03, 4)).float() * size
+    return dict(boxes=boxes)
+
+
+def _given_points(cover: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+    """One to three points on the object, and perhaps one beside it."""
+    most = int(rng.integers(1, 4))
+    points, labels = torch.zeros(len(cover), most, 2), -torch.ones(len(cover), most)
+    for k, mask in enumerate(cover > 0.5):
+        for j in range(most):
+            on = j == 0 or rng.random() < 0.6
+            cells = torch.nonzero(mask if on else ~mask)
+            if len(cells):
+                y, x = cells[int(rng.integers(len(cells)))].tolist()
+                points[k, j] = torch.tensor([x + 0.5, y + 0.5]) * (IMAGE_SIZE / FINE)
+                labels[k, j] = float(on)
+    return dict(points=points, labels=labels)
+
+
+def train(
+    folder: Path, checkpoint: Path, steps: int, batch: int, each: int, frames: int, rate: float, threads: int,
+    stretches: int, device: str, minutes: float,
+) -> Run:
+    """Train until ``steps`` are done or ``minutes`` are over; see ``--help`` for the rest."""
+    if threads:
+        torch.set_num_threads(threads)
+    run = Run(folder, checkpoint, torch.device(device))
+    run.load()
+    torch.manual_seed(run.step)
+    rng = np.random.default_rng([run.step, frames])
+    pool = StretchPool(frames, 50_000 * frames + 10 * run.step, 500)
+    pool.take_in(stretches)
+    started, before, shown = time.monotonic(), run.seconds, {}
+    while run.step < steps and (not minutes or time.monotonic() - started < minutes * 60):
+        pool.take_in(stretches)
+        some = pool.sample(rng, batch)
+        clips, places = choose_objects(some, rng, each)
+        if not clips:
+            continue
+        cover = torch.from_numpy(np.stack([some[k].cover[:, p] for k, p in zip(clips, places, strict=True)], 1))
+        shares = torch.from_numpy(np.stack([some[k].shares[:, p] for k, p in zip(clips, places, strict=True)], 1))
+        gaps = torch.tensor([some[k].gap for k in clips])
+        cover = cover.float() / 255
+        with torch.autocast(run.device.type, torch.bfloat16):
+            features = run.features(some)
+            answers = unroll(run.network, features, torch.tensor(clips), frames, cover, gaps, rng)
+            loss, parts = losses(answers, cover, shares)
+        progress = run.step / steps
+        run.update(loss, rate * min(1, (run.step + 1) / 50) * (0.03 + 0.485 * (1 + math.cos(math.pi * progress))))
+        run.step += 1
+        run.seconds = before + time.monotonic() - started
+        for name, value in parts.items():
+            if not math.isnan(value):
+                shown[name] = 0.96 * shown.get(name, value) + 0.04 * value
+        if run.step % 20 == 0:
+            values = " ".join(f"{name} {value:.3f}" for name, value in shown.items())
+            print(f"{run.step:6d}  {run.seconds / 60:6.1f} min  pool {len(pool):4d}  {values}", flush=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "tracker.jsonl").open("a") as log:
+                log.write(json.dumps(dict(step=run.step, seconds=round(run.seconds), **shown)) + "\n")
+        if run.step % 100 == 0:
+            run.save()
+    run.save()
+    return run
+
+
+def main() -> None:
+    """Read the command line, train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("runs/tracker"), help="where the run lives (and resumes)")
+    parser.add_argument("--checkpoint", type=Path, default=Path("zoo/tiny"), help="the detector")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=8, help="clips a step")
+    parser.add_argument("--each", type=int, default=2, help="objects of a clip")
+    parser.add_argument("--frames", type=int, default=8, help="of a stretch")
+    parser.add_argument("--rate", type=float, default=6e-4, help="peak learning rate")
+    parser.add_argument("--threads", type=int, default=0, help="threads of the network on a CPU (0: torch decides)")
+    parser.add_argument("--stretches", type=int, default=64, help="stretches to draw before the first step")
+    parser.add_argument("--minutes", type=float, default=0, help="stop after so long (0: when the steps are done)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    train(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
