@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from .render_overlay import RenderOverlay
 from .segment_concepts import SegmentConcepts
+from .track_concepts import TrackConcepts
 
-OPERATORS = (SegmentConcepts,)
+OPERATORS = (SegmentConcepts, TrackConcepts, RenderOverlay)
 
 
 def register(plugin: Any) -> None:

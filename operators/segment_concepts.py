@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-_TINY = "tiny"
-_FACEBOOK = "facebook/sam3"
-_MAX_SLIDERS = 24
+from .form import (
+    add_checkpoint,
+    add_concepts,
+    add_label_field,
+    add_threshold,
+    asked_classes,
+    common_settings,
+    concept_parameters,
+    execution_context,
+    listed,
+    mark_problems,
+    notified,
+    refusal,
+)
 
 
 class SegmentConcepts(foo.Operator):
@@ -42,42 +53,12 @@ class SegmentConcepts(foo.Operator):
         )
 
     def resolve_input(self, ctx: Any) -> types.Property:
-        from ..zoo.segment import suggested_concepts
-
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Segment")
-        concepts = inputs.list(
-            "classes",
-            types.String(),
-            required=True,
-            default=suggested_concepts(ctx.dataset),
-            label="Concepts",
-            description="Short noun phrases such as 'red baseball cap'. Press Enter after each",
-            view=types.AutocompleteView(multiple=True, allow_user_input=True),
-        )
-        _choice(
-            inputs,
-            "checkpoint",
-            {
-                _TINY: "Tiny, trained on emoji: ships with the plugin",
-                _FACEBOOK: "facebook/sam3 (gated)",
-                "other": "Another checkpoint",
-            },
-            default=_default_checkpoint(),
-            label="Checkpoint",
-        )
-        if ctx.params.get("checkpoint") == "other":
-            inputs.str("other_checkpoint", required=True, label="Folder or hub id")
-        field = inputs.str(
-            "label_field",
-            default="sam3",
-            label="Label field",
-            description="Instances go here; presence goes to <field>_presence, one number for each concept",
-        )
-        inputs.float("confidence_thresh", default=0.5, min=0.0, max=1.0, label="Threshold", view=types.SliderView())
-        inputs.bool("own_thresholds", default=False, label="A threshold for each concept")
-        if ctx.params.get("own_thresholds"):
-            self._threshold_sliders(ctx, inputs)
+        wrong = dict(classes=add_concepts(inputs, ctx))
+        add_checkpoint(inputs, ctx)
+        wrong["field"] = add_label_field(inputs)
+        add_threshold(inputs, ctx)
         inputs.bool(
             "skip_existing",
             default=True,
@@ -85,28 +66,19 @@ class SegmentConcepts(foo.Operator):
             description="Ask each sample only what it has not been asked before",
         )
         inputs.int("batch_size", default=8, min=1, label="Batch size")
-        for name, wrong, problem in zip(("classes", "field"), (concepts, field), self._problems(ctx), strict=True):
-            if problem:
-                wrong.invalid, wrong.error_message = True, problem
-                inputs.view(f"problem_{name}", types.Error(label=problem))
+        mark_problems(inputs, wrong, self._problems(ctx))
         return types.Property(inputs, view=types.View(label="Segment concepts with SAM 3"))
 
     def resolve_delegation(self, ctx: Any) -> bool | None:
         return None
 
     def execute(self, ctx: Any) -> Iterator[Any]:
-        try:
-            yield from self._segment(ctx)
-        except Exception as error:
-            if not ctx.delegated:  # the App closes the form without a word, so the word comes first
-                yield ctx.ops.notify(str(error), variant="error")
-            raise
+        yield from notified(ctx, self._segment(ctx))
 
     def _segment(self, ctx: Any) -> Iterator[Any]:
         from ..zoo.segment import build_model, segment
 
-        settings = _settings(ctx.params)
-        model = build_model(_classes(ctx), **settings)
+        model = build_model(asked_classes(ctx), **common_settings(ctx.params))
         field = ctx.params.get("label_field") or "sam3"
         last = None
         for last in segment(
@@ -130,7 +102,7 @@ class SegmentConcepts(foo.Operator):
         message = (
             f"{last.instances} instances on {last.total} samples"
             if last.total
-            else f"Every sample had been asked before: {_listed(c.label for c in model.concepts)}"
+            else f"Every sample had been asked before: {listed(c.label for c in model.concepts)}"
         )
         failed = f"; {last.failed} samples failed, see {field}_error" if last.failed else ""
         yield ctx.ops.notify(message + failed, variant="warning" if last.failed else "success")
@@ -166,108 +138,29 @@ class SegmentConcepts(foo.Operator):
         Returns:
             FiftyOne's execution result; in a running event loop, a task of it
         """
-        from ..zoo.engine.concepts import parse_concepts
-
-        is_view = isinstance(sample_collection, fo.DatasetView)
-        concepts = parse_concepts(classes, thresholds)
         params = dict(
-            classes=[c.label for c in concepts],
-            phrases={c.label: list(c.phrases) for c in concepts},
+            concept_parameters(classes, thresholds, checkpoint),
             label_field=label_field,
-            checkpoint="other" if checkpoint else _TINY,
-            other_checkpoint=checkpoint,
             confidence_thresh=confidence_thresh,
-            thresholds=thresholds,
             skip_existing=skip_existing,
             batch_size=batch_size,
             device=device,
-            view_target="CURRENT_VIEW" if is_view else "DATASET",
         )
-        ctx = dict(view=sample_collection) if is_view else dict(dataset=sample_collection)
-        return foo.execute_operator(self.uri, ctx, params=params, request_delegation=delegate)
+        ctx, target = execution_context(sample_collection)
+        return foo.execute_operator(self.uri, ctx, params=dict(params, **target), request_delegation=delegate)
 
     @staticmethod
-    def _threshold_sliders(ctx: Any, inputs: types.Object) -> None:
-        for k, label in enumerate((ctx.params.get("classes") or [])[:_MAX_SLIDERS]):
-            inputs.float(
-                f"threshold_{k}",
-                default=ctx.params.get("confidence_thresh", 0.5),
-                min=0.0,
-                max=1.0,
-                label=str(label),
-                view=types.SliderView(),
-            )
-
-    @staticmethod
-    def _problems(ctx: Any) -> tuple[str | None, str | None]:
+    def _problems(ctx: Any) -> dict[str, str | None]:
         """What is wrong with the concepts and with the field, in the words of the code that would refuse them."""
         from ..zoo.engine.concepts import parse_concepts
-        from ..zoo.engine.errors import ConceptError
         from ..zoo.ledger import Ledger, check
 
-        def refusal(attempt: Callable[[], Any]) -> str | None:
-            try:
-                attempt()
-            except ConceptError as error:
-                return str(error)
-            return None
-
         classes, field = ctx.params.get("classes"), ctx.params.get("label_field") or "sam3"
-        return (
-            refusal(lambda: classes and parse_concepts(classes)),
-            refusal(lambda: check(ctx.dataset, Ledger(field), field)),
+        return dict(
+            classes=refusal(lambda: classes and parse_concepts(classes)),
+            field=refusal(lambda: check(ctx.dataset, Ledger(field), field)),
         )
-
-
-def _choice(inputs: types.Object, name: str, labels: dict[str, str], **kwargs: Any) -> None:
-    view = types.Dropdown()
-    for value, label in labels.items():
-        view.add_choice(value, label=label)
-    inputs.enum(name, view.values(), view=view, **kwargs)
-
-
-def _default_checkpoint() -> str:
-    """Meta's weights if they are on this machine, else the ones that always are."""
-    from huggingface_hub import try_to_load_from_cache
-
-    return _FACEBOOK if isinstance(try_to_load_from_cache(_FACEBOOK, "config.json"), str) else _TINY
-
-
-def _classes(ctx: Any) -> dict[str, Any]:
-    from ..zoo.segment import suggested_concepts
-
-    labels = ctx.params.get("classes") or suggested_concepts(ctx.dataset)
-    phrases = ctx.params.get("phrases") or {}  # a form has labels only; a call from Python may have both
-    return {label: phrases.get(label, label) for label in labels}
-
-
-def _listed(labels: Iterable[str], most: int = 6) -> str:
-    """The first of ``labels``, for a message."""
-    listed = list(labels)
-    return ", ".join(listed[:most]) + (", …" if len(listed) > most else "")
 
 
 def _batch_size(params: dict[str, Any]) -> int:
     return 8 if params.get("batch_size") is None else params["batch_size"]
-
-
-def _settings(params: dict[str, Any]) -> dict[str, Any]:
-    """The model's settings out of the form's."""
-    from ..zoo.engine.checkpoint import TINY
-
-    choice = params.get("checkpoint") or _default_checkpoint()
-    checkpoint = {_TINY: TINY, "other": params.get("other_checkpoint")}.get(choice, choice)
-    thresholds = params.get("thresholds")
-    if thresholds is None and params.get("own_thresholds"):
-        thresholds = {
-            label: params[f"threshold_{k}"]
-            for k, label in enumerate(params.get("classes") or [])
-            if params.get(f"threshold_{k}") is not None
-        }
-    return dict(
-        checkpoint=checkpoint,
-        thresholds=thresholds,
-        ledger=params.get("label_field") or "sam3",
-        device=params.get("device"),
-        confidence_thresh=0.5 if params.get("confidence_thresh") is None else params["confidence_thresh"],
-    )

@@ -8,7 +8,7 @@ from .engine.concepts import check_fraction, parse_concepts
 from .engine.errors import ConceptError
 
 
-class Sam3ImageConfig:
+class Sam3Config:
     """What ``apply_model`` may change for the length of a run; wrong values are refused at once."""
 
     def __init__(self, confidence_thresh: float, labels: Iterable[str]) -> None:

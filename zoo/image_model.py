@@ -13,9 +13,9 @@ import fiftyone.core.models as fom
 import numpy as np
 import torch
 
-from .config import Sam3ImageConfig
+from .asking import Asking, check_readable
 from .engine.checkpoint import Checkpoint
-from .engine.concepts import Classes, Concept, check_fraction, check_length, check_phrase, parse_concepts
+from .engine.concepts import Classes, Concept, check_fraction, check_phrase, parse_concepts
 from .engine.detector import ConceptDetector
 from .engine.errors import ConceptError, ImageError
 from .engine.images import to_square
@@ -23,13 +23,13 @@ from .engine.results import ConceptResult
 from .inputs import Loaded, LoadImage
 from .labels import to_detections
 from .landing import Reply, deliver
-from .ledger import Ledger, field_of, recorded, write, write_error
+from .ledger import Ledger, recorded, write, write_error
 from .run import Refused, Run
 
 logger = logging.getLogger(__name__)
 
 
-class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.TorchModelMixin):
+class Sam3ImageModel(Asking, fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.TorchModelMixin):
     """Finds every instance of every concept, and keeps the presence of each concept, found or not.
 
     Finds ``Detections`` with masks, which ``apply_model`` stores in ``label_field``; writes the ledger's fields
@@ -55,15 +55,11 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
         prompt_field: str | None = None, ledger: str = "sam3", skip_existing: bool = False, cls_token: bool = True,
     ) -> None:
         fom.SamplesMixin.__init__(self)
-        self.concepts: tuple[Concept, ...] = () if classes is None else parse_concepts(classes, thresholds)
-        _check(self.concepts, checkpoint.tokenizer)
-        self.config = Sam3ImageConfig(confidence_thresh, [c.label for c in self.concepts])
+        Asking.__init__(self, ConceptDetector(checkpoint, cls_token=cls_token), classes, thresholds, confidence_thresh)
         self.floor = None if floor is None else check_fraction(floor, "floor")
         self.prompt_field = prompt_field
         self.skip_existing = skip_existing
         self.ledger = Ledger(ledger)
-        self.detector = ConceptDetector(checkpoint, cls_token=cls_token)
-        self._own_threshold = self.config.confidence_thresh
         self._preprocess = True
         self._run: Run | None = None
 
@@ -228,24 +224,6 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
 
     # ---------------------------------------------------------------- what to ask
 
-    def asked_always(self) -> tuple[Concept, ...]:
-        """The run's concepts, with the thresholds of this run."""
-        wanted = self.config.filter_classes
-        concepts = self.concepts if wanted is None else tuple(c for c in self.concepts if c.label in wanted)
-        if wanted is not None and not self.concepts:
-            concepts = parse_concepts(list(wanted))
-            _check(concepts, self.detector.checkpoint.tokenizer)
-        return tuple(self._limited(c) for c in concepts)
-
-    def _limited(self, concept: Concept) -> Concept:
-        """``apply_model(confidence_thresh=)`` promises that nothing below it is stored, so it can only raise a
-        concept's own threshold.
-        """
-        asked = self.config.confidence_thresh
-        if concept.threshold is None or asked == self._own_threshold:
-            return concept
-        return Concept(concept.label, concept.phrases, max(concept.threshold, asked))
-
     def _prompt_field(self) -> str | None:
         field = self.needs_fields.get("prompt_field", self.prompt_field)
         return None if field is None else field.removeprefix("frames.")
@@ -276,28 +254,8 @@ class Sam3ImageModel(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.Torch
             if tidy.casefold() not in known:
                 own.setdefault(tidy.casefold(), tidy)
         concepts = parse_concepts(list(own.values())) if own else ()
-        _check(concepts, self.detector.checkpoint.tokenizer)
+        check_readable(concepts, self.detector.checkpoint.tokenizer)
         return concepts
-
-    def about(self) -> dict[str, Any]:
-        """What this model is, for a run's record."""
-        import transformers
-
-        checkpoint = self.detector.checkpoint
-        return dict(
-            checkpoint=checkpoint.name,
-            fingerprint=checkpoint.fingerprint,
-            dtype=str(checkpoint.dtype).removeprefix("torch."),
-            confidence_thresh=self.config.confidence_thresh, floor=self.floor, cls_token=self.detector.cls_token,
-            versions=dict(torch=torch.__version__, transformers=transformers.__version__, fiftyone=fo.__version__),
-        )
-
-
-def _check(concepts: Iterable[Concept], tokenizer: Any) -> None:
-    """Refuse what the network cannot read whole, or the ledger cannot name."""
-    for concept in concepts:
-        check_length(concept.phrases, tokenizer)
-        field_of(concept.label)
 
 
 def _detections(results: Sequence[ConceptResult], size: tuple[int, int]) -> fo.Detections:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import fiftyone as fo
 import numpy as np
 
-from .engine.results import ConceptResult, Instance
+from .engine.results import ConceptResult, FrameResult, Instance
 
 #: attributes of every detection beyond FiftyOne's own, to be declared so that the App can filter them
 ATTRIBUTES = {"presence": fo.FloatField, "object_score": fo.FloatField, "phrase": fo.StringField}
@@ -23,6 +23,34 @@ def to_detections(results: Iterable[ConceptResult], size: tuple[int, int]) -> li
         size: ``(height, width)`` of the image, in pixels
     """
     return [_detection(result.label, instance, size) for result in results for instance in result.instances]
+
+
+#: attributes of a detection that was tracked, beside those
+TRACKED_ATTRIBUTES = {"birth_score": fo.FloatField}
+
+
+def to_tracked_detections(
+    result: FrameResult, instances: dict[int, fo.Instance], offset: int = 0
+) -> list[fo.Detection]:
+    """One detection an instance, concept by concept, with the masklet's ``index`` and ``instance``.
+
+    Args:
+        result: of one frame
+        instances: masklet -> its instance; those of new masklets are added
+        offset: added to the masklets' numbers
+    """
+    height, width = result.size
+    detections = []
+    for concept in result.concepts:
+        for found in concept.instances:
+            (x, y), (rows, columns) = found.corner, found.mask.shape
+            detections.append(fo.Detection(
+                label=concept.label, bounding_box=[x / width, y / height, columns / width, rows / height],
+                mask=found.mask, confidence=found.confidence, index=found.masklet + offset,
+                instance=instances.setdefault(found.masklet, fo.Instance()), presence=found.presence,
+                object_score=found.object_score, birth_score=found.birth_score, phrase=found.phrase,
+            ))
+    return detections
 
 
 def _detection(label: str, instance: Instance, size: tuple[int, int]) -> fo.Detection:

@@ -35,6 +35,8 @@ class Slot(str):
         return slot
 
     def __radd__(self, prefix: str) -> str:
+        if not prefix.endswith("_"):  # FiftyOne speaks of the field, and forms no name
+            return prefix + str(self)
         return self._place(prefix.removesuffix("_"))
 
 

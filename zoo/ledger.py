@@ -19,7 +19,7 @@ from fiftyone.core.odm import create_field
 
 from .engine.errors import ConceptError
 from .engine.results import ConceptResult
-from .labels import ATTRIBUTES
+from .labels import ATTRIBUTES, TRACKED_ATTRIBUTES
 
 #: name of the ledger, and of the label field operators use, unless told otherwise
 DEFAULT = "sam3"
@@ -153,7 +153,10 @@ def check(dataset: fo.Dataset, ledger: Ledger, label_field: str | None = None) -
             )
 
 
-def declare(dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str], label_field: str | None = None) -> None:
+def declare(
+    dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str], label_field: str | None = None, *,
+    tracked: bool = False,
+) -> None:
     """Declare the ledger's fields, so that the App's sidebar and indexes know them before the first result.
 
     Args:
@@ -161,6 +164,7 @@ def declare(dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str], label_fi
         ledger: the ledger
         labels: concepts that will be asked
         label_field: where instances will go, if known
+        tracked: whether these will be masklets' instances
     """
     add = dataset.add_frame_field if ledger.frames else dataset.add_sample_field
     schema = ledger.schema(dataset, flat=True)
@@ -177,9 +181,11 @@ def declare(dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str], label_fi
         bare = label_field.removeprefix("frames.")
         if bare not in schema:
             add(bare, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
-        for name, kind in ATTRIBUTES.items():
+        for name, kind in (ATTRIBUTES | (TRACKED_ATTRIBUTES if tracked else {})).items():
             if f"{bare}.detections.{name}" not in schema:
                 add(f"{bare}.detections.{name}", kind)
+        if tracked and f"{bare}.detections.instance" not in schema:
+            add(f"{bare}.detections.instance", fo.EmbeddedDocumentField, embedded_doc_type=fo.Instance)
 
 
 def write(target: Any, ledger: Ledger, results: Sequence[ConceptResult], before: Any | None = None) -> None:

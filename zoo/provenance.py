@@ -17,7 +17,7 @@ METHOD = "sam3_concepts"
 #: what makes two answers to one concept comparable, and what to call it
 _QUESTION = {
     "fingerprint": "the checkpoint", "phrases": "the phrases", "threshold": "the threshold", "floor": "the floor",
-    "cls_token": "cls_token",
+    "cls_token": "cls_token", "tracker": "the tracker's settings",
 }
 
 
@@ -56,10 +56,11 @@ def check_same_question(
             before, today = _setting(entry, name), _setting(now, name)
             if before != today:
                 shown = "checkpoint" if name == "fingerprint" else name
+                before, today = _differing(_setting(entry, shown), _setting(now, shown))
                 raise ConceptError(
-                    f"{concept.label!r} was asked before with {words} {_setting(entry, shown)!r}, now it is "
-                    f"{_setting(now, shown)!r}. Replace the earlier answers (skip_existing=False; in the App, untick "
-                    "Resume), or keep both with another ledger=..."
+                    f"{concept.label!r} was asked before with {words} {before!r}, now it is {today!r}. Replace "
+                    "the earlier answers (skip_existing=False; in the App, untick Resume), or keep both with another "
+                    "ledger=..."
                 )
 
 
@@ -102,6 +103,14 @@ def _setting(entry: Mapping[str, Any], name: str) -> Any:
     if name == "threshold" and value is None:
         return entry.get("confidence_thresh")
     return list(value) if name == "phrases" else value
+
+
+def _differing(before: Any, now: Any) -> tuple[Any, Any]:
+    """Of many settings, those that are not the same."""
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return before, now
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return {n: before.get(n) for n in names}, {n: now.get(n) for n in names}
 
 
 def _run_config(dataset: fo.Dataset, ledger: Ledger) -> Any | None:

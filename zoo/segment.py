@@ -12,7 +12,7 @@ from typing import Any
 
 import fiftyone as fo
 
-from .engine.concepts import Classes, parse_concepts
+from .engine.concepts import Classes, check_whole, parse_concepts
 from .engine.errors import ConceptError
 from .image_model import Sam3ImageModel
 from .ledger import check, declare, pending
@@ -54,8 +54,7 @@ def segment(
         ConceptError: before anything runs: fields that hold something else, a batch size below 1, no images, earlier
             answers to another question
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ConceptError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    check_whole(batch_size, "batch_size", 1)
     if samples.media_type != fo.core.media.IMAGE and len(samples):
         raise ConceptError(
             f"{samples._root_dataset.name!r} holds {samples.media_type} samples; concept segmentation needs images"

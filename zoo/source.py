@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from .engine.errors import ConceptError
 
 #: zoo name -> checkpoint; ``None`` is the one that ships in ``tiny/``
-MODELS: dict[str, str | None] = {"concepts/sam3-image": "facebook/sam3", "concepts/sam3-tiny-image": None}
+MODELS: dict[str, str | None] = {
+    "concepts/sam3-image": "facebook/sam3", "concepts/sam3-tiny-image": None,
+    "concepts/sam3-video": "facebook/sam3", "concepts/sam3-tiny-video": None,
+}
 
-_SETTINGS = (
-    "classes", "thresholds", "confidence_thresh", "floor", "prompt_field", "ledger", "skip_existing", "cls_token",
-)
+_COMMON = ("classes", "thresholds", "confidence_thresh", "ledger", "skip_existing", "cls_token")
+_IMAGE = (*_COMMON, "floor", "prompt_field")
+_VIDEO = (*_COMMON, "tracking", "start", "max_frames", "stride", "reverse")
 _PLACES = ("checkpoint", "device", "dtype")
 
 
@@ -34,7 +38,7 @@ def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) ->
         model_name: a key of :data:`MODELS`
         model_path: FiftyOne's marker file; not needed
         **kwargs: ``checkpoint``, ``device`` and ``dtype`` as for ``load_checkpoint``; the rest as for
-            :class:`Sam3ImageModel`
+            :class:`Sam3ImageModel` or :class:`Sam3VideoModel`
 
     Raises:
         ConceptError: unknown arguments, or wrong concepts, thresholds, names
@@ -42,14 +46,27 @@ def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) ->
     """
     from .cache import shared_checkpoint
     from .engine.checkpoint import TINY
-    from .image_model import Sam3ImageModel
+    from .engine.tracker_settings import TrackerSettings
 
-    unknown = sorted(set(kwargs) - {*_SETTINGS, *_PLACES})
+    video = is_video(model_name)
+    known = (*_PLACES, *((*_VIDEO, *(f.name for f in dataclasses.fields(TrackerSettings))) if video else _IMAGE))
+    unknown = sorted(set(kwargs) - set(known))
     if unknown:
-        raise ConceptError(f"Unknown argument {unknown[0]!r}: {model_name} takes {', '.join((*_PLACES, *_SETTINGS))}")
+        raise ConceptError(f"Unknown argument {unknown[0]!r}: {model_name} takes {', '.join(known)}")
     place = {k: kwargs.pop(k) for k in _PLACES if k in kwargs}
     place["checkpoint"] = place.get("checkpoint") or MODELS[model_name] or TINY
+    if video:
+        from .video_model import Sam3VideoModel
+
+        return Sam3VideoModel(shared_checkpoint(**place, tracker=True), **kwargs)
+    from .image_model import Sam3ImageModel
+
     return Sam3ImageModel(shared_checkpoint(**place), **kwargs)
+
+
+def is_video(model_name: str) -> bool:
+    """Whether a model of :data:`MODELS` is for videos."""
+    return model_name.endswith("-video")
 
 
 def resolve_input(model_name: str, ctx: Any) -> Any:

@@ -1,0 +1,172 @@
+"""What the forms of several operators share: concepts, checkpoint, thresholds, and how they report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.operators import types
+
+TINY = "tiny"
+FACEBOOK = "facebook/sam3"
+_MAX_SLIDERS = 24
+
+
+def add_concepts(inputs: types.Object, ctx: Any) -> types.Property:
+    """The field for concepts."""
+    from ..zoo.segment import suggested_concepts
+
+    return inputs.list(
+        "classes",
+        types.String(),
+        required=True,
+        default=suggested_concepts(ctx.dataset),
+        label="Concepts",
+        description="Short noun phrases such as 'red baseball cap'. Press Enter after each",
+        view=types.AutocompleteView(multiple=True, allow_user_input=True),
+    )
+
+
+def add_checkpoint(inputs: types.Object, ctx: Any) -> None:
+    """The choice of weights."""
+    view = types.Dropdown()
+    for value, label in {
+        TINY: "Tiny, trained on emoji: ships with the plugin",
+        FACEBOOK: "facebook/sam3 (gated)",
+        "other": "Another checkpoint",
+    }.items():
+        view.add_choice(value, label=label)
+    inputs.enum("checkpoint", view.values(), view=view, default=default_checkpoint(), label="Checkpoint")
+    if ctx.params.get("checkpoint") == "other":
+        inputs.str("other_checkpoint", required=True, label="Folder or hub id")
+
+
+def add_label_field(inputs: types.Object) -> types.Property:
+    """The field for the field."""
+    return inputs.str(
+        "label_field",
+        default="sam3",
+        label="Label field",
+        description="Instances go here; presence goes to <field>_presence, one number for each concept",
+    )
+
+
+def add_threshold(inputs: types.Object, ctx: Any) -> None:
+    """One threshold, or one for each concept."""
+    inputs.float("confidence_thresh", default=0.5, min=0.0, max=1.0, label="Threshold", view=types.SliderView())
+    inputs.bool("own_thresholds", default=False, label="A threshold for each concept")
+    if not ctx.params.get("own_thresholds"):
+        return
+    for k, label in enumerate((ctx.params.get("classes") or [])[:_MAX_SLIDERS]):
+        inputs.float(
+            f"threshold_{k}",
+            default=ctx.params.get("confidence_thresh", 0.5),
+            min=0.0,
+            max=1.0,
+            label=str(label),
+            view=types.SliderView(),
+        )
+
+
+def mark_problems(
+    inputs: types.Object, properties: Mapping[str, types.Property | None], problems: Mapping[str, str | None]
+) -> None:
+    """Show what is wrong, and stop the form from being sent."""
+    for name, problem in problems.items():
+        if not problem:
+            continue
+        if properties.get(name) is not None:
+            properties[name].invalid, properties[name].error_message = True, problem
+        shown = inputs.view(f"problem_{name}", types.Error(label=problem))
+        shown.invalid, shown.error_message = True, problem
+
+
+def refusal(attempt: Callable[[], Any]) -> str | None:
+    """In what words ``attempt`` is refused, if it is."""
+    from ..zoo.engine.errors import ConceptError
+
+    try:
+        attempt()
+    except ConceptError as error:
+        return str(error)
+    return None
+
+
+def notified(ctx: Any, work: Iterator[Any]) -> Iterator[Any]:
+    """``work``, and a word where it fails: the App closes the form without one."""
+    try:
+        yield from work
+    except Exception as error:
+        if not ctx.delegated:
+            yield ctx.ops.notify(str(error), variant="error")
+        raise
+
+
+def default_checkpoint() -> str:
+    """Meta's weights if they are on this machine, else the ones that always are."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return FACEBOOK if isinstance(try_to_load_from_cache(FACEBOOK, "config.json"), str) else TINY
+
+
+def asked_classes(ctx: Any) -> dict[str, Any]:
+    """Label -> phrase(s), out of the form, or of a call from Python."""
+    from ..zoo.segment import suggested_concepts
+
+    labels = ctx.params.get("classes") or suggested_concepts(ctx.dataset)
+    phrases = ctx.params.get("phrases") or {}  # a form has labels only; a call from Python may have both
+    return {label: phrases.get(label, label) for label in labels}
+
+
+def common_settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What every model takes, out of the form."""
+    from ..zoo.engine.checkpoint import TINY as TINY_FOLDER
+
+    choice = params.get("checkpoint") or default_checkpoint()
+    checkpoint = {TINY: TINY_FOLDER, "other": params.get("other_checkpoint")}.get(choice, choice)
+    thresholds = params.get("thresholds")
+    if thresholds is None and params.get("own_thresholds"):
+        thresholds = {
+            label: params[f"threshold_{k}"]
+            for k, label in enumerate(params.get("classes") or [])
+            if params.get(f"threshold_{k}") is not None
+        }
+    return dict(
+        checkpoint=checkpoint,
+        thresholds=thresholds,
+        ledger=params.get("label_field") or "sam3",
+        device=params.get("device"),
+        confidence_thresh=0.5 if params.get("confidence_thresh") is None else params["confidence_thresh"],
+    )
+
+
+def concept_parameters(
+    classes: Any, thresholds: Mapping[str, float] | None, checkpoint: str | None
+) -> dict[str, Any]:
+    """What a call from Python asks, as the form would have said it."""
+    from ..zoo.engine.concepts import parse_concepts
+
+    concepts = parse_concepts(classes, thresholds)
+    return dict(
+        classes=[c.label for c in concepts],
+        phrases={c.label: list(c.phrases) for c in concepts},
+        thresholds=thresholds,
+        checkpoint="other" if checkpoint else TINY,
+        other_checkpoint=checkpoint,
+    )
+
+
+def execution_context(
+    collection: fo.core.collections.SampleCollection,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """For a call from Python on ``collection``: the operator's context, and the parameter that names its target."""
+    is_view = isinstance(collection, fo.DatasetView)
+    ctx = dict(view=collection) if is_view else dict(dataset=collection)
+    return ctx, dict(view_target="CURRENT_VIEW" if is_view else "DATASET")
+
+
+def listed(labels: Iterable[str], most: int = 6) -> str:
+    """The first of ``labels``, for a message."""
+    shown = list(labels)
+    return ", ".join(shown[:most]) + (", …" if len(shown) > most else "")

@@ -1,0 +1,207 @@
+"""``@concepts/sam3/track_concepts``: the operator behind "Track concepts" in the App."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from .form import (
+    add_checkpoint,
+    add_concepts,
+    add_label_field,
+    add_threshold,
+    asked_classes,
+    common_settings,
+    concept_parameters,
+    execution_context,
+    mark_problems,
+    notified,
+    refusal,
+)
+
+
+class TrackConcepts(foo.Operator):
+    """Finds every instance of every concept in the target videos, and keeps its identity through time.
+
+    1. The form asks for concepts, frames, and how and with what weights to look for them.
+    2. The run goes through ``zoo.track``, as a generator in the App, or delegated.
+    3. At the end the grid reloads, with the instances shown and a presence slider for each concept.
+    """
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="track_concepts",
+            label="SAM 3: track concepts",
+            description="A masklet for every instance of every concept in videos and image sequences, and the presence "
+            "of each concept in every frame, found or not",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+            risk_level=types.RiskLevel.MEDIUM,
+        )
+
+    def resolve_placement(self, ctx: Any) -> types.Placement:
+        return types.Placement(
+            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
+            types.Button(label="Track concepts", icon="animation", prompt=True),
+        )
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        inputs = types.Object()
+        inputs.view_target(ctx, action_description="Track")
+        wrong = dict(footage=None, classes=add_concepts(inputs, ctx))
+        add_checkpoint(inputs, ctx)
+        wrong["field"] = add_label_field(inputs)
+        add_threshold(inputs, ctx)
+        inputs.bool(
+            "tracking",
+            default=True,
+            label="Track",
+            description="Off: single frames, chained by overlap: cheaper, and what hides comes back as another",
+        )
+        inputs.bool("some_frames", default=False, label="Some of the frames only")
+        if ctx.params.get("some_frames"):
+            inputs.int("start", default=1, min=1, label="First frame")
+            inputs.int("max_frames", min=1, label="At most so many frames")
+            inputs.int("stride", default=1, min=1, label="Every n-th frame")
+            inputs.bool("reverse", default=False, label="From the last to the first")
+        inputs.bool(
+            "skip_existing",
+            default=True,
+            label="Resume",
+            description="Leave out videos and concepts that were tracked to the end before",
+        )
+        mark_problems(inputs, wrong, self._problems(ctx))
+        return types.Property(inputs, view=types.View(label="Track concepts with SAM 3"))
+
+    def resolve_delegation(self, ctx: Any) -> bool | None:
+        return None
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        yield from notified(ctx, self._track(ctx))
+
+    def _track(self, ctx: Any) -> Iterator[Any]:
+        from ..zoo.track import build_model, track
+
+        model = build_model(asked_classes(ctx), **_settings(ctx.params))
+        field = ctx.params.get("label_field") or "sam3"
+        last = None
+        target = _target(ctx)
+        for last in track(target, model, field, skip_existing=ctx.params.get("skip_existing", True)):
+            if ctx.delegated:
+                ctx.set_progress(progress=last.share, label=str(last))
+            else:
+                yield ctx.trigger("set_progress", dict(progress=last.share, label=str(last)))
+        if ctx.delegated or last is None:
+            return
+        yield ctx.trigger("reload_dataset")
+        shown = list(ctx.active_fields or [])
+        video = not _of_images(target)
+        wanted = [f"frames.{field}" if video else field, f"{field}_masklets"]
+        yield ctx.ops.set_active_fields([*shown, *(f for f in wanted if f not in shown)])
+        kind = "videos" if video else "sequences"
+        message = f"{last.masklets} masklets in {last.videos - last.failed - last.skipped} {kind}"
+        if last.videos and last.skipped == last.videos:
+            message = f"All {last.videos} {kind} had been tracked before"
+        failed = f"; {last.failed} failed, see {model.ledger.error}" if last.failed else ""
+        yield ctx.ops.notify(message + failed, variant="warning" if last.failed else "success")
+
+    def __call__(
+        self,
+        sample_collection: fo.core.collections.SampleCollection,
+        classes: Any,
+        *,
+        label_field: str = "sam3",
+        checkpoint: str | None = None,
+        confidence_thresh: float | None = None,
+        thresholds: dict[str, float] | None = None,
+        skip_existing: bool = True,
+        tracking: bool = True,
+        start: int = 1,
+        max_frames: int | None = None,
+        stride: int = 1,
+        reverse: bool = False,
+        device: str | None = None,
+        delegate: bool = False,
+        **settings: Any,
+    ) -> Any:
+        """Run from Python: ``foo.get_operator("@concepts/sam3/track_concepts")(dataset, classes=["dog"])``.
+
+        Args:
+            sample_collection: videos, clips, frames, or images grouped into sequences
+            classes: a list of concepts, a comma-separated string, or a mapping from label to phrase(s)
+            label_field: where instances go, and the ledger's name
+            checkpoint: folder or hub id; the tiny one if left out
+            confidence_thresh: detection threshold of concepts without their own
+            thresholds: label -> threshold
+            skip_existing: leave out what was tracked to the end before
+            tracking: ``False`` chains the detections of single frames by overlap
+            start, max_frames, stride, reverse: which frames
+            device: ``None`` takes the best there is
+            delegate: queue it for ``fiftyone delegated launch``
+            **settings: of the tracker, by upstream's names, such as ``new_det_thresh``
+
+        Returns:
+            FiftyOne's execution result; in a running event loop, a task of it
+        """
+        params = dict(
+            concept_parameters(classes, thresholds, checkpoint),
+            label_field=label_field,
+            confidence_thresh=confidence_thresh,
+            skip_existing=skip_existing,
+            tracking=tracking,
+            start=start,
+            max_frames=max_frames,
+            stride=stride,
+            reverse=reverse,
+            device=device,
+            settings=settings,
+        )
+        ctx, target = execution_context(sample_collection)
+        return foo.execute_operator(self.uri, ctx, params=dict(params, **target), request_delegation=delegate)
+
+    @staticmethod
+    def _problems(ctx: Any) -> dict[str, str | None]:
+        """What is wrong, in the words of the code that would refuse it."""
+        from ..zoo.engine.concepts import parse_concepts
+        from ..zoo.footage import footage_of
+        from ..zoo.ledger import Ledger, check
+        from ..zoo.masklets import check_masklets
+
+        classes, field = ctx.params.get("classes"), ctx.params.get("label_field") or "sam3"
+        target = _target(ctx)
+        return dict(
+            footage=refusal(lambda: footage_of(target)),
+            classes=refusal(lambda: classes and parse_concepts(classes)),
+            field=refusal(lambda: check(ctx.dataset, Ledger(field, frames=not _of_images(target)), field))
+            or refusal(lambda: check(ctx.dataset, Ledger(field)))
+            or refusal(lambda: check_masklets(ctx.dataset, field)),
+        )
+
+
+def _target(ctx: Any) -> Any:
+    """The collection to track; groups lose their order as a target, so a grouped view stands for itself."""
+    if getattr(ctx.view, "_is_dynamic_groups", False):
+        return ctx.view
+    return ctx.target_view()
+
+
+def _of_images(target: Any) -> bool:
+    """Whether the videos to track are images in order; else answers go to frames."""
+    return getattr(target, "_is_dynamic_groups", False)
+
+
+def _settings(params: dict[str, Any]) -> dict[str, Any]:
+    """The model's settings out of the form's; a call from Python has no box to tick for some of the frames."""
+    window = ("start", "max_frames", "stride", "reverse") if params.get("some_frames", True) else ()
+    chosen = {name: params[name] for name in window if params.get(name) is not None}
+    tracking = True if params.get("tracking") is None else params["tracking"]
+    # where no threshold is given, the checkpoint has its own
+    common = dict(common_settings(params), confidence_thresh=params.get("confidence_thresh"))
+    return {**common, "tracking": tracking, **chosen, **(params.get("settings") or {})}

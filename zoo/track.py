@@ -1,0 +1,97 @@
+"""Concept tracking of a collection, step by step: what operators, the demo and scripts run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+
+from .engine.concepts import Classes
+from .footage import footage_of
+from .sidebar import show
+from .video_model import Sam3VideoModel
+from .video_run import VideoRun
+
+
+@dataclass(frozen=True)
+class TrackProgress:
+    """Where tracking stands.
+
+    Attributes:
+        share: of the work, in [0, 1]
+        video, videos: the stretch at work, counted from 1, of so many
+        frame, frames: done of that stretch, of so many
+        failed: stretches that ended early, with a reason in the ledger
+        skipped: stretches that had been tracked before
+        masklets: found so far
+    """
+
+    share: float
+    video: int
+    videos: int
+    frame: int
+    frames: int
+    failed: int
+    skipped: int
+    masklets: int
+
+    def __str__(self) -> str:
+        if not self.videos:
+            return "nothing to track"
+        return f"video {self.video} of {self.videos}, frame {self.frame} of {self.frames}, {self.masklets} masklets"
+
+
+def track(
+    samples: fo.core.collections.SampleCollection, model: Sam3VideoModel, label_field: str = "sam3", *,
+    skip_existing: bool = False,
+) -> Iterator[TrackProgress]:
+    """Track ``model``'s concepts through ``samples``, yielding every few frames.
+
+    Args:
+        samples: videos, clips, frames, or images grouped into sequences; see :func:`footage_of`
+        model: the model, with its concepts and its ledger
+        label_field: where instances go
+        skip_existing: leave out videos, and on the others concepts, that were tracked to the end before. What was
+            interrupted starts anew
+
+    Yields:
+        progress, first with nothing done
+
+    Raises:
+        ConceptError: before anything runs: no videos, fields that hold something else, earlier answers to another
+            question
+    """
+    footage = footage_of(samples)
+    before = model.skip_existing
+    model.skip_existing = before or skip_existing
+    try:
+        with model:
+            if not footage:
+                yield TrackProgress(1.0, 0, 0, 0, 0, 0, 0, 0)
+                return
+            run = VideoRun(model, samples._root_dataset, label_field, sequences=footage[0].sequence)
+            show(run.dataset, model.ledger, [c.label for c in model.asked_always()])
+            yield TrackProgress(0.0, 1, len(footage), 0, 0, 0, 0, 0)
+            try:
+                for place, one in enumerate(footage):
+                    for step in run.track(one):
+                        part = step.done / step.total if step.total else 1.0
+                        share = (place + (1.0 if step.error or step.skipped else part)) / len(footage)
+                        totals = run.totals
+                        yield TrackProgress(
+                            share, place + 1, len(footage), step.done, step.total, totals["failed"], totals["skipped"],
+                            totals["masklets"],
+                        )
+            finally:
+                run.finish()
+    finally:
+        model.skip_existing = before
+
+
+def build_model(classes: Classes | None, **settings: Any) -> Sam3VideoModel:
+    """A model from plain settings: those of ``load_zoo_model("concepts/sam3-video", ...)``."""
+    from .source import load_model
+
+    return load_model("concepts/sam3-video", classes=classes, **settings)

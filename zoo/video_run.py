@@ -1,0 +1,160 @@
+"""One run of tracking over a dataset: checks, records, and one stretch after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import fiftyone as fo
+
+from .engine.concepts import Concept
+from .engine.errors import VideoError
+from .engine.frames import Frames
+from .footage import Footage
+from .frame_store import CHUNK, FrameStore
+from .ledger import Ledger, check, declare
+from .masklets import check_masklets, declare_masklets
+from .provenance import check_same_question, finish_run, note_label_field, start_run
+
+if TYPE_CHECKING:
+    from .video_model import Sam3VideoModel
+
+
+@dataclass(frozen=True)
+class Step:
+    """``done`` of ``total`` frames of one stretch; ``masklets`` at its end; ``error`` if it ended early, or never
+    began; ``skipped`` if all had been tracked before.
+    """
+
+    done: int
+    total: int
+    masklets: int = 0
+    error: str | None = None
+    skipped: bool = False
+
+
+class VideoRun:
+    """Tracking into one label field of one dataset.
+
+    Args:
+        model: with its concepts, window and ledger
+        dataset: where answers go
+        label_field: where instances go
+        sequences: the dataset holds images that are videos
+
+    Raises:
+        ConceptError: fields that hold something else, or, when resuming, earlier answers to another question
+    """
+
+    def __init__(self, model: Sam3VideoModel, dataset: fo.Dataset, label_field: str, *, sequences: bool) -> None:
+        self._model, self._field = model, label_field.removeprefix("frames.")
+        self.ledger = Ledger(model.ledger.name, frames=not sequences)
+        self.totals = dict(videos=0, skipped=0, failed=0, frames=0, masklets=0)
+        self.dataset = dataset
+        self._started = time.monotonic()
+        self._recorded: set[str] = set()
+        self._errors: dict[str, list[str]] = {}
+        concepts = model.asked_always()
+        labels = [c.label for c in concepts]
+        whole = Ledger(model.ledger.name)
+        check(dataset, self.ledger, self._field)
+        check(dataset, whole)
+        check_masklets(dataset, self._field)
+        if model.skip_existing:
+            check_same_question(dataset, self.ledger, concepts, model.about())
+        declare(dataset, self.ledger, labels, self._field, tracked=True)
+        declare(dataset, whole, labels)
+        declare_masklets(dataset, self._field)
+        start_run(dataset, self.ledger, (), model.about())
+        note_label_field(dataset, self.ledger, self._field)
+
+    def goes_to(self, dataset: fo.Dataset, label_field: str) -> bool:
+        """Whether it is this dataset, and this label field, that answers go to."""
+        return (self.dataset, self._field) == (dataset, label_field.removeprefix("frames."))
+
+    def track(self, footage: Footage, frames: Frames | None = None) -> Iterator[Step]:
+        """Track one stretch, and say so after every few frames. What is wrong with it ends it, and nothing else.
+
+        Args:
+            footage: the stretch
+            frames: its frames, if they have been opened
+        """
+        store = FrameStore(footage, self.ledger.name, self._field)
+        try:
+            frames = footage.open(self._model.window) if frames is None else frames
+        except VideoError as error:
+            store.fail(self._reasons(footage, str(error)))
+            self.totals["failed"] += 1
+            yield Step(0, 0, error=str(error))
+            return
+        total = len(frames.numbers)
+        concepts = self._unanswered(store, set(frames.numbers))
+        if not concepts:
+            self.totals["skipped"] += 1
+            yield Step(total, total, skipped=True)
+            return
+        yield Step(0, total)
+        labels = [c.label for c in concepts]
+        self._record(concepts)
+        store.begin(labels, frames.numbers)
+        done, held, error = 0, [], None
+        try:
+            for result in self._model.follow(frames, concepts, total):
+                held.append(result)
+                if len(held) == CHUNK:
+                    store.write(held)
+                    done, held = done + len(held), []
+                    yield Step(done, total)
+        except VideoError as problem:
+            error = str(problem)
+        except Exception as problem:  # whatever it is, it must cost this video alone, and be recorded there
+            error = f"{type(problem).__name__}: {problem}"
+        store.write(held)
+        done += len(held)
+        masklets = store.finish(labels, self._reasons(footage, error))
+        self.totals["videos" if error is None else "failed"] += 1
+        self.totals["frames"] += done
+        self.totals["masklets"] += masklets
+        # a file may have a little less than it promised
+        yield Step(done, total if error else done, masklets, error)
+
+    def _unanswered(self, store: FrameStore, numbers: set[int]) -> tuple[Concept, ...]:
+        """What is still to be asked: everything, unless the run resumes."""
+        concepts = self._model.asked_always()
+        if not self._model.skip_existing:
+            return concepts
+        answered = store.answered(c.label for c in concepts)
+        return tuple(c for c in concepts if not numbers <= answered[c.label])
+
+    def _record(self, concepts: Sequence[Concept]) -> None:
+        """Record how these are asked, before the first of their answers is stored: what is not asked again keeps its
+        record.
+        """
+        new = [c for c in concepts if c.label not in self._recorded]
+        if new:
+            start_run(self.dataset, self.ledger, new, self._model.about())
+            self._recorded.update(c.label for c in new)
+
+    def _reasons(self, footage: Footage, error: str | None) -> str | None:
+        """All that went wrong with a video in this run, of whose clips each is tracked by itself."""
+        held = self._errors.setdefault(footage.samples[0], [])
+        if error is not None:
+            held.append(error)
+        return "; ".join(held) or None
+
+    def finish(self) -> None:
+        """Record what came of it."""
+        seconds = round(time.monotonic() - self._started, 2)
+        finish_run(self.dataset, self.ledger, dict(self.totals, seconds=seconds))
+
+
+def record_failure(footage: Footage, ledger: str, error: str) -> None:
+    """Record why a video could not be opened, where nothing of a run is known yet."""
+    whole = Ledger(ledger)
+    check(footage.dataset, whole)
+    declare(footage.dataset, whole, ())
+    sample = footage.documents().limit(1).select_fields(whole.error).first()
+    sample[whole.error] = error
+    sample.save()
