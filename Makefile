@@ -17,10 +17,10 @@ BOOT = $(or $(shell for p in $(PYTHON) python3 python3.12 python3.11 python3.10 
 
 export VENV
 
-.PHONY: help demo test test-full test-oldest install lint clean environment system
+.PHONY: help demo test test-full test-oldest install lint clean environment system ffmpeg
 
 help:
-	@echo 'make demo         a dataset on which concepts were found, opened in the App (APP=0: just the table)'
+	@echo 'make demo         images and clips on which concepts were found, opened in the App (APP=0: just the tables)'
 	@echo 'make test         the tests; the first time, this also sees to a browser and ffmpeg'
 	@echo 'make test-full    the tests that need a full-size checkpoint in memory'
 	@echo 'make test-oldest  the tests against the oldest releases that requirements.txt admits'
@@ -28,7 +28,7 @@ help:
 	@echo 'make lint         ruff'
 	@echo 'make clean        removes caches and build/ (to start over entirely, remove $(VENV) too)'
 
-demo: environment
+demo: environment ffmpeg
 	@$(PY) -m emoji_world.demo
 
 test: environment system
@@ -55,3 +55,6 @@ environment:
 
 system: environment
 	@$(BOOT) -m scripts.system
+
+ffmpeg: environment
+	@$(BOOT) -m scripts.system ffmpeg

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 import numpy as np
 import torch
+
+from .measuring import described, machine, one_thread, seconds, verdict
 
 REPOSITORY = Path(__file__).parent.parent
 #: seed of the first scene: far from those that training and measuring draw
@@ -283,51 +281,11 @@ def available_memory() -> float:
         return float("inf")
 
 
-# ------------------------------------------------------------------------------------------------- the frame
-
-
-def seconds(run: Callable[[], Any]) -> float:
-    """CPU seconds of one call, the kernel's work for it included."""
-    start = time.process_time()
-    kept = run()
-    spent = time.process_time() - start
-    del kept
-    return spent
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one core: what else the machine does then disturbs least, and numbers compare across machines."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    import transformers
-
-    try:
-        info = Path("/proc/cpuinfo").read_text()
-        cpu = next(line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name"))
-    except (OSError, StopIteration):
-        cpu = platform.processor() or platform.machine()
-    return {
-        "cpu": cpu, "cores": os.cpu_count(), "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads_used": 1, "load": round(os.getloadavg()[0], 1), "python": platform.python_version(),
-        "torch": torch.__version__, "transformers": transformers.__version__,
-    }  # fmt: skip
-
-
 def tables(report: dict[str, Any]) -> str:
     """The report for people."""
     at, asked, forward, large = (report[k] for k in ("machine", "concepts", "forward", "postprocess"))
     lines = [
-        f"{at['cpu']} ({at['instructions']}), {at['cores']} cores, load {at['load']}; one thread; "
-        f"torch {at['torch']}, transformers {at['transformers']}, Python {at['python']}",
+        described(at),
         "",
         f"Concepts on one image, CPU ms (median of {asked['repeats']}, mean of {asked['scenes']} images; "
         f"{'the same instances' if asked['same_instances'] else 'DIFFERENT instances'} in every column)",
@@ -364,11 +322,6 @@ def tables(report: dict[str, Any]) -> str:
             ) + note  # fmt: skip
         lines.append(f"{way:>10}{result['seconds']:>14.2f}{result['mb_above_input']:>17.0f}{note}")
     return "\n".join(lines)
-
-
-def verdict(value: float, target: float | None, unit: str) -> str:
-    """Whether a target is met; nothing where there is none."""
-    return "" if target is None else f"  ({'within' if value <= target else 'MISSES'} {target:g}{unit})"
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ PARTS = (
     ),
     Part(
         "ffmpeg",
-        "the tests on video",
+        "everything on video",
         find_ffmpeg,
         {"debian": "ffmpeg", "ubuntu": "ffmpeg"},
         "install ffmpeg with ffprobe (macOS: brew install ffmpeg)",
@@ -162,9 +162,9 @@ PARTS = (
 )
 
 
-def main():
-    """Install what is missing, or say how."""
-    missing = [part for part in PARTS if not part.find()]
+def main(wanted=()):
+    """Install what is missing (of the parts ``wanted``, or of all), or say how."""
+    missing = [part for part in PARTS if not part.find() and (not wanted or part.name in wanted)]
     if not missing:
         return
     system = distribution()
@@ -180,4 +180,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

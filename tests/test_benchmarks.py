@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import image as benchmark
+from benchmarks import video
 from emoji_world.scenes import sample_scene
 
 
@@ -41,6 +42,8 @@ def test_a_missed_target_is_said():
     assert benchmark.verdict(4.0, 5.0, "x") == "  (within 5x)"
     assert benchmark.verdict(5.01, 5.0, "x") == "  (MISSES 5x)"
     assert benchmark.verdict(5.0, None, "x") == ""
+    assert benchmark.verdict(2.0, 2.0, "x", at_least=True) == "  (reaches 2x)"
+    assert benchmark.verdict(1.9, 2.0, "x", at_least=True) == "  (MISSES 2x)"
 
 
 @pytest.mark.parametrize("count", [1, 4, 16, 32])
@@ -67,3 +70,50 @@ def test_without_memory_the_stock_way_is_not_run(monkeypatch):
     monkeypatch.setattr(benchmark, "available_memory", lambda: 1e6)
     compared = benchmark.compare_postprocess((400, 300), 3, 1)
     assert compared["stock"] is None and compared["ours"]["seconds"] > 0
+
+
+def test_video_benchmark_in_small(tmp_path, capsys):
+    threads = torch.get_num_threads()
+    small = "--frames 12 --clip 6 --repeats 1 --json"
+    video.main([*small.split(), str(tmp_path / "numbers.json")])
+    assert torch.get_num_threads() == threads
+
+    report = json.loads((tmp_path / "numbers.json").read_text())
+    assert report["machine"]["threads_used"] == 1
+    memory = report["memory"]
+    (last,) = memory["marks"]
+    assert (last["frame"], memory["since"], memory["to"], memory["growth"]) == (12, 12, 12, 1.0)
+    assert last["rss_mb"] > 100 and last["objects"] == memory["stock"]["objects"] == 3
+    # one conditioning frame, six others, and the pointers of all twelve
+    side, width = 196 // 14, 128
+    assert memory["state_bytes_per_object"] == 7 * side**2 * 64 * 2 + 12 * width * 4
+    # of every frame the memory, the mask at the size of the input and at its own, a pointer and a score
+    each = side**2 * 64 * 2 + 196**2 * 4 + (4 * side) ** 2 * 4 + width * 4 + 4
+    assert memory["stock"]["bytes_per_object_and_frame"] == pytest.approx(each, rel=1e-3)
+    assert memory["stock"]["bytes_per_frame"] == 3 * 196**2 * 4
+
+    speed = report["speed"]
+    rows = {row["name"]: row for row in speed["rows"]}
+    assert [(rows[k]["concepts"], rows[k]["objects"]) for k in ("fewer", "one", "three")] == [(1, 3), (1, 8), (3, 8)]
+    assert rows["three"]["shown"] == 8
+    assert speed["three_to_one"] == pytest.approx(rows["three"]["ms"] / rows["one"]["ms"])
+    assert speed["speed_up"] == pytest.approx(rows["stock"]["ms"] / rows["three"]["ms"])
+    assert sum(speed["parts"].values()) == pytest.approx(rows["three"]["ms"]) and min(speed["parts"].values()) > 0
+    assert f"{speed['speed_up']:.2f}x" in capsys.readouterr().out
+
+
+def test_the_stream_goes_round_and_stays_small():
+    frames = list(video.stream(50))
+    assert [number for number, _ in frames] == list(range(1, 51))
+    assert frames[48][1] is frames[0][1] and (frames[1][1] != frames[0][1]).any()
+
+
+def test_shared_memory_is_counted_once():
+    block = torch.zeros(100)
+
+    class Session:
+        def __init__(self) -> None:
+            self.processed_frames, self.cache = {0: torch.zeros(9)}, [torch.zeros(9)]
+            self.kept = {0: {"a": block[:50], "b": [block[50:], torch.zeros(5)]}, 1: "text"}
+
+    assert video.held(Session()) == 4 * 105
