@@ -88,7 +88,8 @@ class Run:
         from safetensors.torch import load_file
 
         tensors = load_file(checkpoint / "model.safetensors")
-        weights = {name.removeprefix("detector_model."): tensor.float() for name, tensor in tensors.items()}
+        prefix = "detector_model."
+        weights = {k.removeprefix(prefix): v.float() for k, v in tensors.items() if k.startswith(prefix)}
         weights[_POSITIONS] = stretched(weights[_POSITIONS], GRID)
         self.model.load_state_dict(weights)
         self.average.load_state_dict(weights)
