@@ -84,8 +84,13 @@ class StretchPool:
         self._held: list[Stretch] = []
         self._next = 0
         first = FIRST_TRAINING_SEED + first_seed
-        worker = context.Process(target=_keep_drawing, args=(self._queue, first, frames), daemon=True)
-        worker.start()
+        self._worker = context.Process(target=_keep_drawing, args=(self._queue, first, frames), daemon=True)
+        self._worker.start()
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._worker.terminate()
+        self._worker.join()
 
     def take_in(self, at_least: int, at_most: int = 8) -> None:
         """Move drawn stretches into the pool; wait until it holds ``at_least``."""

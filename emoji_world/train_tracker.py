@@ -325,6 +325,7 @@ def train(
                 log.write(json.dumps(dict(step=run.step, seconds=round(run.seconds), **shown)) + "\n")
         if run.step % 100 == 0:
             run.save()
+    pool.close()
     run.save()
     return run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.browser import eventually, open_dataset, open_operator, screenshot
+from support.browser import drag, eventually, open_dataset, open_operator, screenshot
 
 from emoji_world.dataset import build_dataset
 
@@ -56,12 +56,7 @@ def test_segment_concepts_then_filter_by_presence(app, browser_page, scenes):
     assert all(0 <= p <= 1 for p in presence)
 
     # the lower end of the slider up: only samples above it stay in the grid
-    place = thumb.bounding_box()
-    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 120, y, steps=8)
-    page.mouse.up()
+    drag(page, thumb, right=120)
     eventually(page, lambda: count(page) < 8)
     screenshot(page, "filtered by presence")
     assert count(page) >= 1

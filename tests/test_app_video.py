@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from support.browser import eventually, open_dataset, open_operator, screenshot
+from support.browser import drag, eventually, open_dataset, open_operator, screenshot
 
 from emoji_world.clip_dataset import build_clips
 
@@ -70,12 +70,7 @@ def test_track_concepts_then_play_and_filter(app, browser_page, clips):
     page.locator('[data-cy="sidebar-field-arrow-enabled-sam3_presence.whale"]').click()
     thumb = page.locator('[data-cy="numeric-slider-container-sam3_presence-whale"] .MuiSlider-thumb').first
     thumb.wait_for()
-    place = thumb.bounding_box()
-    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 120, y, steps=8)
-    page.mouse.up()
+    drag(page, thumb, right=120)
     eventually(page, lambda: page.locator("[data-cy=entry-counts]").inner_text().startswith("1 "))
     screenshot(page, "videos filtered by presence")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Locator, Page, Route, sync_playwright
 
 from scripts.system import find_browser
 
@@ -89,6 +89,18 @@ def eventually(page: Page, holds: Callable[[], bool], patience: float = PATIENCE
     while not holds():
         assert time.monotonic() < deadline, f"It did not come true within {patience:.0f} s: {holds}"
         page.wait_for_timeout(250)
+
+
+def drag(page: Page, thumb: Locator, right: float) -> None:
+    """Drag a slider's thumb ``right`` pixels to the right, once it stands still: what unfolds moves it down first."""
+    place = None
+    while place != (place := thumb.bounding_box()):
+        page.wait_for_timeout(500)
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + right, y, steps=8)
+    page.mouse.up()
 
 
 def open_operator(page: Page, label: str) -> None:
