@@ -95,13 +95,8 @@ def build_config(tokenizer: CLIPTokenizer) -> Sam3VideoConfig:
     )
 
 
-def initialise(model: Sam3Model) -> None:
-    """Weights a small DETR can start from.
-
-    transformers draws everything from N(0, 0.02), too little at this width, and leaves all box references in
-    the middle: such a model learns colours but never moves its boxes. Here references stand on a grid, and the
-    box-relative attention bias starts as "look inside your own box".
-    """
+def initialise_layers(model: nn.Module) -> None:
+    """Linear layers and convolutions; transformers draws everything from N(0, 0.02), too little at this width."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -111,6 +106,15 @@ def initialise(model: Sam3Model) -> None:
             nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def initialise(model: Sam3Model) -> None:
+    """Weights a small DETR can start from.
+
+    transformers leaves all box references in the middle: such a model learns colours but never moves its boxes. Here
+    references stand on a grid, and the box-relative attention bias starts as "look inside your own box".
+    """
+    initialise_layers(model)
     for module in model.text_encoder.modules():
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.2)

@@ -24,7 +24,7 @@ from transformers import Sam3VideoModel
 
 from zoo.engine.tracker_network import Candidates, Memory, TrackerFeatures, TrackerNetwork
 
-from .architecture import GRID, IMAGE_SIZE, build_config, build_tokenizer
+from .architecture import GRID, IMAGE_SIZE, build_config, build_tokenizer, initialise_layers
 from .clip_batches import Stretch, StretchPool
 from .clips import SEEN
 from .losses import FINE
@@ -50,7 +50,7 @@ class Run:
         )
         self.backbone = model.detector_model.vision_encoder.backbone.to(device).eval().requires_grad_(False)
         self.trained = nn.ModuleDict(dict(tracker_model=model.tracker_model, tracker_neck=model.tracker_neck))
-        initialise(self.trained)
+        initialise_layers(self.trained)
         # the detector's own pyramid already tells things apart; learning another costs a third of a step
         model.tracker_neck.load_state_dict(model.detector_model.vision_encoder.neck.state_dict())
         model.tracker_neck.requires_grad_(False)
@@ -116,19 +116,6 @@ class Run:
         keep = min(_AVERAGE, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_([*self.average.parameters()], [*self.trained.parameters()], 1 - keep)
-
-
-def initialise(module: nn.Module) -> None:
-    """Weights a small tracker can start from; transformers' deviation of 0.02 is too little at this width."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.xavier_uniform_(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_uniform_(part.weight, a=math.sqrt(5))
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
 
 
 def unroll(
