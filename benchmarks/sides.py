@@ -64,7 +64,7 @@ class Ours:
     def session(self, phrases: Sequence[str], length: int | None = None) -> Any:
         """A fresh one; the texts are encoded."""
         from zoo.engine.concepts import parse_concepts
-        from zoo.engine.tracker import Session
+        from zoo.engine.session import Session
 
         self.tracker.detector.encode_phrases(phrases)
         return Session(self.tracker, parse_concepts(phrases), length)

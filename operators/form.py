@@ -13,15 +13,15 @@ FACEBOOK = "facebook/sam3"
 _MAX_SLIDERS = 24
 
 
-def add_concepts(inputs: types.Object, ctx: Any) -> types.Property:
+def add_concepts(inputs: types.Object, ctx: Any, *, required: bool = True) -> types.Property:
     """The field for concepts."""
     from ..zoo.segment import suggested_concepts
 
     return inputs.list(
         "classes",
         types.String(),
-        required=True,
-        default=suggested_concepts(ctx.dataset),
+        required=required,
+        default=suggested_concepts(ctx.dataset) if required else [],
         label="Concepts",
         description="Short noun phrases such as 'red baseball cap'. Press Enter after each",
         view=types.AutocompleteView(multiple=True, allow_user_input=True),
@@ -114,7 +114,8 @@ def asked_classes(ctx: Any) -> dict[str, Any]:
     """Label -> phrase(s), out of the form, or of a call from Python."""
     from ..zoo.segment import suggested_concepts
 
-    labels = ctx.params.get("classes") or suggested_concepts(ctx.dataset)
+    pointed = any(ctx.params.get(name) for name in ("prompt_field", "box_prompt_field", "point_prompt_field"))
+    labels = ctx.params.get("classes") or ([] if pointed else suggested_concepts(ctx.dataset))
     phrases = ctx.params.get("phrases") or {}  # a form has labels only; a call from Python may have both
     return {label: phrases.get(label, label) for label in labels}
 
@@ -142,12 +143,14 @@ def common_settings(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def concept_parameters(
-    classes: Any, thresholds: Mapping[str, float] | None, checkpoint: str | None
+    classes: Any, thresholds: Mapping[str, float] | None, checkpoint: str | None, *, pointed: bool = False
 ) -> dict[str, Any]:
-    """What a call from Python asks, as the form would have said it."""
+    """What a call from Python asks, as the form would have said it; ``pointed``: there are prompts, so that nothing
+    else need be asked.
+    """
     from ..zoo.engine.concepts import parse_concepts
 
-    concepts = parse_concepts(classes, thresholds)
+    concepts = () if pointed and not classes else parse_concepts(classes, thresholds)
     return dict(
         classes=[c.label for c in concepts],
         phrases={c.label: list(c.phrases) for c in concepts},

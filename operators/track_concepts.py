@@ -22,6 +22,7 @@ from .form import (
     notified,
     refusal,
 )
+from .marks import add_prompts, prompt_settings
 
 
 class TrackConcepts(foo.Operator):
@@ -55,9 +56,10 @@ class TrackConcepts(foo.Operator):
     def resolve_input(self, ctx: Any) -> types.Property:
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Track")
-        wrong = dict(footage=None, classes=add_concepts(inputs, ctx))
+        wrong = dict(footage=None, classes=add_concepts(inputs, ctx, required=not ctx.params.get("prompt_field")))
         add_checkpoint(inputs, ctx)
         wrong["field"] = add_label_field(inputs)
+        add_prompts(inputs, ctx, sequences=_of_images(_target(ctx)))
         add_threshold(inputs, ctx)
         inputs.bool(
             "tracking",
@@ -89,7 +91,7 @@ class TrackConcepts(foo.Operator):
     def _track(self, ctx: Any) -> Iterator[Any]:
         from ..zoo.track import build_model, track
 
-        model = build_model(asked_classes(ctx), **_settings(ctx.params))
+        model = build_model(asked_classes(ctx) or None, **_settings(ctx.params))
         field = ctx.params.get("label_field") or "sam3"
         last = None
         target = _target(ctx)
@@ -115,7 +117,7 @@ class TrackConcepts(foo.Operator):
     def __call__(
         self,
         sample_collection: fo.core.collections.SampleCollection,
-        classes: Any,
+        classes: Any = None,
         *,
         label_field: str = "sam3",
         checkpoint: str | None = None,
@@ -127,6 +129,12 @@ class TrackConcepts(foo.Operator):
         max_frames: int | None = None,
         stride: int = 1,
         reverse: bool = False,
+        prompt_field: str | None = None,
+        box_prompt_field: str | None = None,
+        point_prompt_field: str | None = None,
+        operation_mode: str = "concept",
+        propagation_direction: str = "both",
+        prompt_frame_indices: list[int] | None = None,
         device: str | None = None,
         delegate: bool = False,
         **settings: Any,
@@ -135,7 +143,8 @@ class TrackConcepts(foo.Operator):
 
         Args:
             sample_collection: videos, clips, frames, or images grouped into sequences
-            classes: a list of concepts, a comma-separated string, or a mapping from label to phrase(s)
+            classes: a list of concepts, a comma-separated string, or a mapping from label to phrase(s); may be left
+                out where there are prompts
             label_field: where instances go, and the ledger's name
             checkpoint: folder or hub id; the tiny one if left out
             confidence_thresh: detection threshold of concepts without their own
@@ -143,6 +152,10 @@ class TrackConcepts(foo.Operator):
             skip_existing: leave out what was tracked to the end before
             tracking: ``False`` chains the detections of single frames by overlap
             start, max_frames, stride, reverse: which frames
+            prompt_field, box_prompt_field, point_prompt_field: fields with boxes and points that people marked
+            operation_mode: whether a box is an example of its ``"concept"``, or, ``"visual"``, the object itself
+            propagation_direction: ``"both"``, ``"forward"`` or ``"backward"`` from where an object is pointed at
+            prompt_frame_indices: numbers of the frames whose prompts count
             device: ``None`` takes the best there is
             delegate: queue it for ``fiftyone delegated launch``
             **settings: of the tracker, by upstream's names, such as ``new_det_thresh``
@@ -150,8 +163,9 @@ class TrackConcepts(foo.Operator):
         Returns:
             FiftyOne's execution result; in a running event loop, a task of it
         """
+        pointed = prompt_field or box_prompt_field or point_prompt_field
         params = dict(
-            concept_parameters(classes, thresholds, checkpoint),
+            concept_parameters(classes, thresholds, checkpoint, pointed=bool(pointed)),
             label_field=label_field,
             confidence_thresh=confidence_thresh,
             skip_existing=skip_existing,
@@ -160,6 +174,12 @@ class TrackConcepts(foo.Operator):
             max_frames=max_frames,
             stride=stride,
             reverse=reverse,
+            prompt_field=prompt_field,
+            box_prompt_field=box_prompt_field,
+            point_prompt_field=point_prompt_field,
+            operation_mode=operation_mode,
+            propagation_direction=propagation_direction,
+            prompt_frame_indices=prompt_frame_indices,
             device=device,
             settings=settings,
         )
@@ -173,6 +193,7 @@ class TrackConcepts(foo.Operator):
         from ..zoo.footage import footage_of
         from ..zoo.ledger import Ledger, check
         from ..zoo.masklets import check_masklets
+        from ..zoo.prompting import Prompting
 
         classes, field = ctx.params.get("classes"), ctx.params.get("label_field") or "sam3"
         target = _target(ctx)
@@ -181,7 +202,12 @@ class TrackConcepts(foo.Operator):
             classes=refusal(lambda: classes and parse_concepts(classes)),
             field=refusal(lambda: check(ctx.dataset, Ledger(field, frames=not _of_images(target)), field))
             or refusal(lambda: check(ctx.dataset, Ledger(field)))
-            or refusal(lambda: check_masklets(ctx.dataset, field)),
+            or refusal(lambda: check_masklets(ctx.dataset, field))
+            or refusal(
+                lambda: Prompting(ctx.params.get("prompt_field") or None).check(
+                    ctx.dataset, field, sequences=_of_images(target)
+                )
+            ),
         )
 
 
@@ -204,4 +230,4 @@ def _settings(params: dict[str, Any]) -> dict[str, Any]:
     tracking = True if params.get("tracking") is None else params["tracking"]
     # where no threshold is given, the checkpoint has its own
     common = dict(common_settings(params), confidence_thresh=params.get("confidence_thresh"))
-    return {**common, "tracking": tracking, **chosen, **(params.get("settings") or {})}
+    return {**common, "tracking": tracking, **chosen, **prompt_settings(params), **(params.get("settings") or {})}

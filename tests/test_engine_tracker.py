@@ -23,7 +23,8 @@ from zoo.engine.detector import Asked, ConceptDetector, Found, ImageFeatures
 from zoo.engine.masks import carved, crop_masks, mask_iou
 from zoo.engine.overlap_tracker import OverlapTracker
 from zoo.engine.results import FrameResult, TrackedInstance
-from zoo.engine.tracker import ConceptTracker, Frame, Session
+from zoo.engine.session import Frame, Session
+from zoo.engine.tracker import ConceptTracker
 from zoo.engine.tracker_settings import TrackerSettings
 
 THING = parse_concepts("thing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import fiftyone as fo
@@ -83,6 +83,21 @@ class Footage:
         if self.only is not None:
             return _Chosen(open_video(self.paths[0], **whole), self.only, window)
         return open_sequence(self.paths, **options) if self.sequence else open_video(self.paths[0], **options)
+
+    def open_before(self, window: Window, numbers: Sequence[int], last: int) -> Frames:
+        """Its frames from number ``last`` back to where work begins, lazily.
+
+        Args:
+            window: as for :meth:`open`
+            numbers: of the frames that :meth:`open` gives, in its order
+            last: one of them
+        """
+        part = numbers[: numbers.index(last) + 1]
+        back = dict(first=min(part), last=max(part), reverse=not window.reverse)
+        if self.only is not None:
+            return _Chosen(open_video(self.paths[0], **back), frozenset(part), Window(reverse=not window.reverse))
+        back["stride"] = window.stride
+        return open_sequence(self.paths, **back) if self.sequence else open_video(self.paths[0], **back)
 
 
 class _Chosen:

@@ -26,8 +26,8 @@ class _Overall:
     """What a concept gave in all frames: largest presence and object score, and how many masklets."""
 
     label: str
-    presence: float
-    object_score: float
+    presence: float | None
+    object_score: float | None
     count: int
 
 
@@ -51,7 +51,7 @@ class FrameStore:
         self._offset = 0
 
     def answered(self, labels: Iterable[str]) -> dict[str, set[int]]:
-        """The frames in which each of ``labels`` was asked; all of them only if the run that asked came to its end."""
+        """The frames in which each of ``labels`` was looked for; none, if the run that did so was cut."""
         labels = list(labels)
         if not labels or self._masklets not in self._dataset.get_field_schema():
             return {label: set() for label in labels}
@@ -163,15 +163,16 @@ class FrameStore:
         return [column[0] or [] for column in columns]
 
     def _frames_with(self, label: str) -> set[int]:
-        path = f"{self.ledger.presence}.{field_of(label)}"
+        # a count, not a presence: what is only pointed at is not asked in every frame
+        path = f"{self.ledger.count}.{field_of(label)}"
         if path not in self.ledger.schema(self._dataset, flat=True):
             return set()
-        numbers, presences = self._columns(path)
-        return {n for n, value in zip(numbers, presences, strict=True) if value is not None}
+        numbers, counts = self._columns(path)
+        return {n for n, value in zip(numbers, counts, strict=True) if value is not None}
 
-    def _most(self, kind: str, label: str) -> float:
+    def _most(self, kind: str, label: str) -> float | None:
         _, values = self._columns(f"{getattr(self.ledger, kind)}.{field_of(label)}")
-        return max((v for v in values if v is not None), default=0.0)
+        return max((v for v in values if v is not None), default=None)
 
     def _sightings(self) -> list[Sighting]:
         if self._field not in self.ledger.schema(self._dataset):

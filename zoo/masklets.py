@@ -26,7 +26,7 @@ class Sighting:
     index: int
     instance: Any
     confidence: float
-    presence: float
+    presence: float | None
     birth_score: float
 
 
@@ -90,8 +90,9 @@ def _record(seen: list[Sighting], tracked: Mapping[str, Sequence[int]]) -> fo.Te
     there = [n in numbers for n in tracked[seen[0].label] if first <= n <= last]
     gaps = sum(before and not now for before, now in zip(there, there[1:], strict=False))
     confidences = [s.confidence for s in seen]
+    presences = [s.presence for s in seen if s.presence is not None]
     return fo.TemporalDetection(
         label=seen[0].label, support=[first, last], confidence=sum(confidences) / len(confidences),
         index=seen[0].index, instance=seen[0].instance, max_confidence=max(confidences),
-        presence=max(s.presence for s in seen), birth_score=seen[0].birth_score, frames_seen=len(numbers), gaps=gaps,
+        presence=max(presences, default=None), birth_score=seen[0].birth_score, frames_seen=len(numbers), gaps=gaps,
     )

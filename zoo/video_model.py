@@ -17,15 +17,20 @@ from .engine.detector import ConceptDetector
 from .engine.errors import ConceptError, VideoError
 from .engine.frames import Frames
 from .engine.overlap_tracker import OverlapTracker
+from .engine.prompts import Prompts
 from .engine.results import FrameResult
-from .engine.tracker import ConceptTracker, Frame
+from .engine.session import Frame
+from .engine.tracker import ConceptTracker
 from .engine.tracker_settings import TrackerSettings
 from .footage import Footage, Window, footage_of
 from .labels import to_tracked_detections
 from .landing import SampleError, Slot
 from .ledger import Ledger
+from .prompting import Prompting
 from .run import Refused
 from .video_run import VideoRun, record_failure
+
+_PROMPT_FIELDS = ("prompt_field", "box_prompt_field", "point_prompt_field")
 
 
 class Sam3VideoModel(Asking, fom.Model, fom.SamplesMixin):
@@ -45,6 +50,11 @@ class Sam3VideoModel(Asking, fom.Model, fom.SamplesMixin):
         cls_token: see :class:`ConceptDetector`
         tracking: ``False`` chains the detections of single frames by mask overlap: cheaper, and blind to what hides
         start, max_frames, stride, reverse: which frames, see :class:`Window`
+        prompt_field, box_prompt_field, point_prompt_field: fields with boxes and points that people marked; may be
+            given to ``apply_model`` instead. See :class:`Prompting`, also for the next three
+        operation_mode: whether a box is an example of its ``"concept"``, or, ``"visual"``, the object itself
+        propagation_direction: ``"both"``, ``"forward"`` or ``"backward"`` from where an object is pointed at
+        prompt_frame_indices: numbers of the frames whose prompts count
         **settings: of the tracker, see :class:`TrackerSettings`; the checkpoint's own where left out
     """
 
@@ -52,7 +62,9 @@ class Sam3VideoModel(Asking, fom.Model, fom.SamplesMixin):
         self, checkpoint: Checkpoint, classes: Classes | None = None, *,
         thresholds: Mapping[str, float] | None = None, confidence_thresh: float | None = None, ledger: str = "sam3",
         skip_existing: bool = False, cls_token: bool = True, tracking: bool = True, start: int = 1,
-        max_frames: int | None = None, stride: int = 1, reverse: bool = False, **settings: Any,
+        max_frames: int | None = None, stride: int = 1, reverse: bool = False, prompt_field: str | None = None,
+        box_prompt_field: str | None = None, point_prompt_field: str | None = None, operation_mode: str = "concept",
+        propagation_direction: str = "both", prompt_frame_indices: Sequence[int] | None = None, **settings: Any,
     ) -> None:
         fom.SamplesMixin.__init__(self)
         if checkpoint.tracker is None:
@@ -64,6 +76,11 @@ class Sam3VideoModel(Asking, fom.Model, fom.SamplesMixin):
             raise ConceptError(f"tracking must be True or False, got {tracking!r}")
         self.window = Window(start, max_frames, stride, reverse)
         self.tracking = tracking
+        self._prompting = Prompting(
+            prompt_field, box_prompt_field, point_prompt_field, operation_mode, propagation_direction,
+            prompt_frame_indices,
+        )
+        self._check_prompting(self._prompting)
         self.skip_existing = skip_existing
         self.ledger = Ledger(ledger)
         self._entered = 0
@@ -78,13 +95,15 @@ class Sam3VideoModel(Asking, fom.Model, fom.SamplesMixin):
         return "video"
 
     def __enter__(self) -> Sam3VideoModel:
-        unknown = sorted(self.needs_fields)
+        unknown = sorted(set(self.needs_fields) - set(_PROMPT_FIELDS))
         if unknown:
             raise ConceptError(f"Unknown argument {unknown[0]!r}: give it to load_zoo_model(...)")
-        if not self.asked_always():
+        if not self.asked_always() and not self.prompting:
             raise ConceptError(
-                'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"]'
+                'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"], or point at '
+                'them: prompt_field="frames.marks"'
             )
+        self._check_prompting(self.prompting)
         self._entered += 1
         return self
 
@@ -126,12 +145,33 @@ class Sam3VideoModel(Asking, fom.Model, fom.SamplesMixin):
         if run is not None:
             run.finish()
 
-    def follow(self, frames: Iterable[Frame], concepts: Sequence[Concept], length: int) -> Iterator[FrameResult]:
-        """Track ``concepts`` through ``frames``, of which there are ``length``."""
+    @property
+    def prompting(self) -> Prompting:
+        """Where prompts are; what ``apply_model`` was given comes first."""
+        given = {name: self.needs_fields[name] for name in _PROMPT_FIELDS if name in self.needs_fields}
+        if not given:
+            return self._prompting
+        return replace(self._prompting, **{**dict.fromkeys(_PROMPT_FIELDS), **given})
+
+    def _check_prompting(self, prompting: Prompting) -> None:
+        if prompting and not self.tracking:
+            raise ConceptError(
+                "tracking=False looks at single frames, and cannot follow what is pointed at: leave out one of the two"
+            )
+
+    def follow(
+        self, frames: Iterable[Frame], concepts: Sequence[Concept], length: int, prompts: Prompts | None = None,
+        before: Iterable[Frame] | None = None,
+    ) -> Iterator[FrameResult]:
+        """Track ``concepts``, and what ``prompts`` point at, through ``frames``, of which there are ``length``; see
+        :meth:`ConceptTracker.track`.
+        """
         settings = replace(self.settings, score_threshold_detection=self.config.confidence_thresh)
         tracker = ConceptTracker(self.detector, self.detector.checkpoint.tracker, settings)
-        chosen = tracker if self.tracking else OverlapTracker(tracker)
-        return chosen.track(frames, concepts, length=length)
+        if not self.tracking:
+            return OverlapTracker(tracker).track(frames, concepts, length=length)
+        onward = self.prompting.propagation_direction != "backward"
+        return tracker.track(frames, concepts, length=length, prompts=prompts, before=before, onward=onward)
 
     def predict(self, reader: Any, sample: Any = None) -> dict[int, Any]:
         """Track one video.
@@ -193,7 +233,8 @@ class Sam3VideoModel(Asking, fom.Model, fom.SamplesMixin):
         """What this model is, for a run's record."""
         how = dict(asdict(self.settings), tracking=self.tracking)
         del how["score_threshold_detection"]  # recorded as confidence_thresh
-        return dict(super().about(), tracker=how, window=asdict(self.window))
+        prompts = dict(prompts=self.prompting.about()) if self.prompting else {}
+        return dict(super().about(), tracker=how, window=asdict(self.window), **prompts)
 
 
 def _unplaced(footage: Footage) -> ConceptError:

@@ -12,6 +12,7 @@ import fiftyone as fo
 from .engine.concepts import Concept
 from .engine.errors import VideoError
 from .engine.frames import Frames
+from .engine.prompts import Prompts, narrowed
 from .footage import Footage
 from .frame_store import CHUNK, FrameStore
 from .ledger import Ledger, check, declare
@@ -62,6 +63,7 @@ class VideoRun:
         check(dataset, self.ledger, self._field)
         check(dataset, whole)
         check_masklets(dataset, self._field)
+        model.prompting.check(dataset, self._field, sequences=sequences)
         if model.skip_existing:
             check_same_question(dataset, self.ledger, concepts, model.about())
         declare(dataset, self.ledger, labels, self._field, tracked=True)
@@ -90,7 +92,14 @@ class VideoRun:
             yield Step(0, 0, error=str(error))
             return
         total = len(frames.numbers)
-        concepts = self._unanswered(store, set(frames.numbers))
+        try:
+            concepts, prompts, before = self._asked(footage, frames)
+        except VideoError as error:
+            store.fail(self._reasons(footage, str(error)))
+            self.totals["failed"] += 1
+            yield Step(0, 0, error=str(error))
+            return
+        concepts, prompts = self._unanswered(store, set(frames.numbers), concepts, prompts)
         if not concepts:
             self.totals["skipped"] += 1
             yield Step(total, total, skipped=True)
@@ -101,7 +110,8 @@ class VideoRun:
         store.begin(labels, frames.numbers)
         done, held, error = 0, [], None
         try:
-            for result in self._model.follow(frames, concepts, total):
+            pointed = dict(prompts=prompts, before=before) if prompts else {}
+            for result in self._model.follow(frames, concepts, total, **pointed):
                 held.append(result)
                 if len(held) == CHUNK:
                     store.write(held)
@@ -120,13 +130,38 @@ class VideoRun:
         # a file may have a little less than it promised
         yield Step(done, total if error else done, masklets, error)
 
-    def _unanswered(self, store: FrameStore, numbers: set[int]) -> tuple[Concept, ...]:
+    def _asked(
+        self, footage: Footage, frames: Frames
+    ) -> tuple[tuple[Concept, ...], Prompts, Frames | None]:
+        """What is asked of one stretch: concepts, prompts, and the frames before the last prompt, backward.
+
+        Raises:
+            VideoError: its prompts cannot be used, or there is nothing to ask
+        """
+        model = self._model
+        concepts = model.asked_always()
+        if not model.prompting:
+            return concepts, {}, None
+        concepts, prompts = model.prompting.read(footage, frames.numbers, concepts, model.config.confidence_thresh)
+        if not concepts:
+            raise VideoError(f"no prompts in {' and '.join(model.prompting.names)}, and no concepts to look for")
+        labels = [c.label for c in concepts]
+        declare(self.dataset, self.ledger, labels)
+        declare(self.dataset, Ledger(model.ledger.name), labels)
+        numbers = list(frames.numbers)
+        if not prompts or model.prompting.propagation_direction == "forward":
+            return concepts, prompts, None
+        return concepts, prompts, footage.open_before(model.window, numbers, max(prompts, key=numbers.index))
+
+    def _unanswered(
+        self, store: FrameStore, numbers: set[int], concepts: tuple[Concept, ...], prompts: Prompts
+    ) -> tuple[tuple[Concept, ...], Prompts]:
         """What is still to be asked: everything, unless the run resumes."""
-        concepts = self._model.asked_always()
         if not self._model.skip_existing:
-            return concepts
+            return concepts, prompts
         answered = store.answered(c.label for c in concepts)
-        return tuple(c for c in concepts if not numbers <= answered[c.label])
+        left = [k for k, c in enumerate(concepts) if not numbers <= answered[c.label]]
+        return tuple(concepts[k] for k in left), narrowed(prompts, left)
 
     def _record(self, concepts: Sequence[Concept]) -> None:
         """Record how these are asked, before the first of their answers is stored: what is not asked again keeps its

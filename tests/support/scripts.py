@@ -4,8 +4,9 @@ exact; and SAM 3's video model of transformers, playing the same script.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -17,8 +18,11 @@ from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenc
 
 from zoo.engine.association import pairwise_iou, without_duplicates
 from zoo.engine.detector import Asked, Found
+from zoo.engine.masks import Crop, crop_masks
+from zoo.engine.prompts import Exemplars
+from zoo.engine.results import FrameResult, TrackedInstance
 from zoo.engine.tracker import ConceptTracker
-from zoo.engine.tracker_network import NO_OBJECT, Memory, Seen, TrackerFeatures
+from zoo.engine.tracker_network import NO_OBJECT, Candidates, Memory, Seen, TrackerFeatures, _resized
 from zoo.engine.tracker_settings import TrackerSettings
 
 #: of masks, in cells; and of frames, in pixels
@@ -70,10 +74,43 @@ class Script:
     actors: tuple[Actor, ...]
     absent: float = 0.02
 
-    def detections(self, phrase: str, step: int) -> list[tuple[float, Tensor]]:
-        """Confidences and masks, by falling confidence."""
-        found = [(at(a.found, step), drawn(at(a.where, step))) for a in self.actors if phrase in a.phrases]
-        return sorted(((c, m) for c, m in found if c is not None), key=lambda pair: -pair[0])
+    def detections(self, phrase: str, step: int, exemplars: Exemplars | None = None) -> list[tuple[float, Tensor]]:
+        """Confidences and masks, by falling confidence.
+
+        What an example shows is found, and so is what has a phrase in common with it; what a counter-example shows is
+        not, whatever else asks for it.
+        """
+        found = {k: at(a.found, step) for k, a in enumerate(self.actors) if phrase in a.phrases}
+        for box, positive in zip(exemplars.boxes, exemplars.positive, strict=True) if exemplars else ():
+            k = self.meant(step, box=[v * SIDE for v in box])
+            if positive and k is not None:
+                alike = {j for j, a in enumerate(self.actors) if set(a.phrases) & set(self.actors[k].phrases)}
+                found |= {j: at(self.actors[j].found, step) for j in alike - set(found)}
+                found[k] = found[k] or 0.9
+        for box in exemplars.negatives if exemplars else ():
+            found.pop(self.meant(step, box=[v * SIDE for v in box]), None)
+        masks = [(c, drawn(at(self.actors[k].where, step))) for k, c in sorted(found.items()) if c is not None]
+        return sorted(masks, key=lambda pair: -pair[0])
+
+    def meant(
+        self, step: int, *, box: Sequence[float] | None = None, points: Sequence[Sequence[float]] = (),
+        on: Sequence[bool] = (), known: int | None = None,
+    ) -> int | None:
+        """The actor that is pointed at, in cells; ``known`` is the one that is corrected: nothing but points beside the
+        object can only mean that.
+        """
+        places = [drawn(at(a.where, step)) > 0 for a in self.actors]
+        fits = [
+            k for k, place in enumerate(places)
+            if all(bool(place[int(y), int(x)]) == inside for (x, y), inside in zip(points, on, strict=True))
+        ]
+        if box is None:
+            return next((k for k in fits if any(on) or k == known), None)
+        x0, y0, x1, y1 = (round(v) for v in box)
+        around = drawn((max(0, x0), max(0, y0), x1, y1)) > 0
+        overlaps = {k: float(pairwise_iou(around[None], places[k][None])) for k in fits}
+        best = max(overlaps, key=overlaps.get, default=None)
+        return best if best is not None and overlaps[best] > 0 else None
 
     def who(self, mask: Tensor, step: int) -> int:
         """The actor that ``mask``, bool, shows best."""
@@ -101,6 +138,50 @@ def frames(count: int, log: list[int] | None = None) -> Iterator[tuple[int, np.n
         yield step + 1, np.full((*SIZE, 3), step, np.uint8)
 
 
+def relative(box: Box) -> tuple[float, float, float, float]:
+    """A box of a script, as a person draws it."""
+    return tuple(v / SIDE for v in box)
+
+
+def centre(box: Box) -> tuple[float, float]:
+    """The point in its middle, as a person sets it."""
+    return (box[0] + box[2]) / 2 / SIDE, (box[1] + box[3]) / 2 / SIDE
+
+
+def whole(crop: TrackedInstance | Crop, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """A cropped mask in its frame."""
+    (x, y), mask = (crop.corner, crop.mask) if isinstance(crop, TrackedInstance) else crop
+    full = np.zeros(size, bool)
+    full[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+    return full
+
+
+def at_image_size(box: Box) -> np.ndarray:
+    """The mask of a box of a script, as it comes out."""
+    return whole(crop_masks(drawn(box)[None], SIZE, 0.0)[0])
+
+
+def seen(results: Sequence[FrameResult], concept: int = 0) -> list[dict[int, Box]]:
+    """Per frame, the masklets of a concept, and the box of the script that each is a mask of."""
+    (height, width), found = SIZE, []
+    for result in results:
+        found.append({})
+        for i in result.concepts[concept].instances:
+            (x, y), (h, w) = i.corner, i.mask.shape
+            box = tuple(v * SIDE // full for v, full in zip((x, y, x + w, y + h), (width, height) * 2, strict=True))
+            assert np.array_equal(whole(i), at_image_size(box)) and i.masklet not in found[-1]
+            found[-1][i.masklet] = box
+    return found
+
+
+def contents(results: Sequence[FrameResult]) -> list[tuple]:
+    """All there is, to be compared."""
+    return [
+        (r.number, r.size, replace(c, instances=()), [(replace(i, mask=None), whole(i).tobytes()) for i in c.instances])
+        for r in results for c in r.concepts
+    ]
+
+
 class ScriptedDetector:
     """In place of a ``ConceptDetector``; ``asked`` is what it was asked."""
 
@@ -116,7 +197,7 @@ class ScriptedDetector:
     def find(self, features: Any, asked: Sequence[Asked]) -> Iterator[Found]:
         for one in asked:
             self.asked.append(one)
-            all_found = self.script.detections(one.phrase, features.step)
+            all_found = self.script.detections(one.phrase, features.step, one.exemplars)
             presence = max([self.script.absent, *(c for c, _ in all_found)])
             found = [(c, m) for c, m in all_found if c > one.floor]
             confidences = torch.tensor([c for c, _ in found])
@@ -127,27 +208,83 @@ class ScriptedDetector:
             )
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What a scripted network was asked to draw: at which ``step``; of whom, ``known``, ``None`` if that is new;
+    whether of ``several`` candidates; and the answer to correct, ``before``.
+    """
+
+    step: int
+    known: int | None
+    several: bool
+    before: Tensor | None
+
+
 class ScriptedNetwork:
     """In place of a ``TrackerNetwork``.
 
     ``follows``: step, identities and ``most_pointers`` of every call; ``remembered``: step, masks, and whether they
-    were given.
+    were given; ``draws``.
     """
 
     mask_side, pointers_remembered, frames_remembered, conditioning_remembered = SIDE, 16, 6, 4
-    model = SimpleNamespace(image_size=SIDE)
+    model = SimpleNamespace(
+        image_size=SIDE, object_pointer_proj=lambda token: token,
+        config=SimpleNamespace(multimask_output_in_sam=True, multimask_min_pt_num=0, multimask_max_pt_num=1),
+    )
+    #: IoU that is expected of what a prompt means
+    quality = 0.875
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.follows: list[tuple[int, list[int], int | None]] = []
         self.remembered: list[tuple[int, Tensor, bool]] = []
+        self.draws: list[Draw] = []
 
     def features(self, tokens: Tensor) -> TrackerFeatures:
-        nothing = torch.zeros(1, 1, 1, 1)
+        nothing = torch.full((1, 1, 1, 1), math.nan)
         return TrackerFeatures((nothing, nothing), tokens.view(1, 1, 1, 1).expand(1, 2, 1, 1))
 
+    def without_memory(self, features: TrackerFeatures) -> TrackerFeatures:
+        return self._remembering(features, -1)
+
+    def recall(self, features: TrackerFeatures, memory: Memory, most_pointers: int | None = None) -> TrackerFeatures:
+        self._check(memory, int(features.coarse[0, 0]))
+        return self._remembering(features, int(memory.pointers[0, 0, 0]))
+
+    @staticmethod
+    def _remembering(features: TrackerFeatures, identity: int) -> TrackerFeatures:
+        """What is remembered is in the place of the finest level."""
+        assert math.isnan(features.fine[0])
+        return TrackerFeatures((torch.full((1, 1, 1, 1), float(identity)), features.fine[1]), features.coarse)
+
+    def decode(
+        self, features: TrackerFeatures, *, points: Tensor | None = None, labels: Tensor | None = None,
+        boxes: Tensor | None = None, masks: Tensor | None = None, multimask: bool = True,
+    ) -> Candidates:
+        step, identity = int(features.coarse[0, 0]), float(features.fine[0])
+        assert not math.isnan(identity)  # raw features are not for drawing
+        known = int(identity) if identity >= 0 else None
+        assert masks is None or (known is not None and masks.shape == (1, 1, SIDE, SIDE))
+        self.draws.append(Draw(step, known, multimask, None if masks is None else masks[0, 0].clone()))
+        picked = self.script.meant(
+            step, box=None if boxes is None else boxes[0].tolist(), points=() if points is None else points[0].tolist(),
+            on=() if labels is None else [label == 1 for label in labels[0].tolist()], known=known,
+        )
+        right = drawn(None if picked is None else at(self.script.actors[picked].where, step))
+        token = torch.tensor([-1.0 if picked is None else picked, step])
+        if not multimask:
+            offered, qualities, tokens = [right], [self.quality], [token]
+        else:
+            wrong = drawn((0, 0, SIDE, SIDE)), torch.full((2,), math.nan)
+            offered, tokens = [wrong[0], right, wrong[0]], [wrong[1], token, wrong[1]]
+            qualities = [0.5, self.quality, 0.25]
+        return Candidates(
+            torch.stack(offered)[None], torch.tensor([qualities]), torch.stack(tokens)[None], torch.tensor([4.0])
+        )
+
     def drawn(self, masks: Tensor) -> Tensor:
-        return masks.float() * 20 - 10
+        return _resized(masks[:, None].float(), SIDE)[:, 0] * 20 - 10
 
     def from_masks(self, features: TrackerFeatures, logits: Tensor) -> Seen:
         step = int(features.coarse[0, 0])
@@ -164,12 +301,17 @@ class ScriptedNetwork:
         step = int(features.coarse[0, 0])
         identities = memory.pointers[:, 0, 0].int().tolist()
         self.follows.append((step, identities, most_pointers))
-        # what is remembered is what was noted down at the time, and of nobody else
-        assert (memory.pointers[..., 0] == memory.pointers[:, :1, 0]).all()
-        assert torch.equal(memory.pointers[..., 1], step - memory.ages.float())
+        self._check(memory, step)
         seen = [self.script.followed(i, step) for i in identities]
         pointers = torch.tensor([[float(i), step] for i in identities])
         return Seen(torch.stack([m for m, _ in seen]), pointers, torch.tensor([s for _, s in seen]))
+
+    @staticmethod
+    def _check(memory: Memory, step: int) -> None:
+        """What is remembered is what was noted down at the time, and of nobody else; a video may run backward."""
+        assert (memory.pointers[..., 0] == memory.pointers[:, :1, 0]).all()
+        ages = step - memory.pointers[..., 1]
+        assert torch.equal(ages, memory.ages.float()) or torch.equal(-ages, memory.ages.float())
 
 
 class ScriptedStock(Sam3VideoModel):

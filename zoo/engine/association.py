@@ -6,7 +6,7 @@ transformers, ``sam3_video_base.py`` in Meta's repository); a group is a concept
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -100,7 +100,7 @@ def mended(logits: Tensor, area: int) -> Tensor:
 
 def associate(
     detections: Tensor, scores: Tensor, detection_groups: Sequence[int], tracks: Tensor, track_groups: Sequence[int],
-    settings: TrackerSettings,
+    settings: TrackerSettings, eager: Collection[int] = (),
 ) -> Match:
     """Match the detections of a frame with the tracks.
 
@@ -114,6 +114,7 @@ def associate(
         tracks: bool ``(M, h, w)``: where the tracks are in this frame
         track_groups: the concept of each track
         settings: the thresholds
+        eager: concepts that take every detection as new that no track explains
     """
     device = detections.device
     groups = torch.tensor(detection_groups, device=device), torch.tensor(track_groups, device=device)
@@ -125,7 +126,7 @@ def associate(
     tracked = set(track_groups)
     free = ~overlaps.any(1) & detections.flatten(1).any(1)
     sure = scores >= settings.new_det_thresh
-    first = torch.tensor([g not in tracked for g in detection_groups], dtype=torch.bool, device=device)
+    first = torch.tensor([g not in tracked or g in eager for g in detection_groups], dtype=torch.bool, device=device)
     new = free & (sure | first)
     matched = (iou >= settings.trk_assoc_iou_thresh).any(0)
     confirmed: dict[int, int] = {}

@@ -20,6 +20,7 @@ from .checkpoint import Checkpoint
 from .concepts import Concept, check_length
 from .mask_head import MaskHead
 from .masks import crop_masks, mask_iou
+from .prompts import Exemplars
 from .results import ConceptResult, Instance
 
 #: two phrases of one concept found the same object if their masks overlap at least this much
@@ -49,13 +50,15 @@ class ImageFeatures:
 @dataclass(frozen=True)
 class Asked:
     """One phrase asked of one image: the image's ``row``, the ``concept`` that the answer is about, counted within that
-    image, and the ``floor``: confidence above which an instance is found.
+    image, and the ``floor``: confidence above which an instance is found; ``exemplars`` in that image, if there are
+    any: words and boxes are one query.
     """
 
     row: int
     concept: int
     phrase: str
     floor: float
+    exemplars: Exemplars | None = None
 
 
 @dataclass(frozen=True)
@@ -243,6 +246,11 @@ class ConceptDetector:
         if features.cls is not None:
             prompt_ntc = torch.cat([prompt_ntc, features.cls[rows]], 1)
             mask_nt = torch.cat([mask_nt, mask_nt.new_ones(len(asked), 1)], 1)
+        if any(a.exemplars for a in asked):
+            if features.cls is not None:  # examples come with a token of their own in its place
+                mask_nt[:, -1] = torch.tensor([not a.exemplars for a in asked], device=device)
+            shown_ntc, shown_nt = self._exemplars(features, asked)
+            prompt_ntc, mask_nt = torch.cat([prompt_ntc, shown_ntc], 1), torch.cat([mask_nt, shown_nt], 1)
         encoded_npc = self._fuse(features, rows, prompt_ntc, mask_nt)
         decoded = model.detr_decoder(
             vision_features=encoded_npc, text_features=prompt_ntc, text_mask=mask_nt,
@@ -315,6 +323,32 @@ class ConceptDetector:
                     shared, levels[-1], chosen, decoded.encoded[part], decoded.prompt[part], decoded.prompt_mask[part]
                 )
                 yield part, [mask[:count].float() for mask, count in zip(logits, counts, strict=True)]
+
+    def _exemplars(self, features: ImageFeatures, asked: Sequence[Asked]) -> tuple[Tensor, Tensor]:
+        """Examples as prompt tokens ``(N, K + 1, C)``, and which of them count; a pair without examples has none."""
+        device, coarse = self.checkpoint.device, features.levels[-1]
+        some = [n for n, a in enumerate(asked) if a.exemplars]
+        most = max(len(asked[n].exemplars.boxes) for n in some)
+        boxes = coarse.new_full((len(some), most, 4), -10.0)
+        signs = torch.zeros(len(some), most, dtype=torch.long, device=device)
+        real = torch.zeros(len(some), most, dtype=torch.bool, device=device)
+        for place, n in enumerate(some):
+            given = asked[n].exemplars
+            x0, y0, x1, y1 = torch.tensor(given.boxes).unbind(1)
+            count = len(given.boxes)
+            boxes[place, :count] = torch.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1).to(boxes)
+            signs[place, :count] = torch.tensor(given.positive, device=device).long()
+            real[place, :count] = True
+        rows = torch.tensor([asked[n].row for n in some], device=device)
+        positions = features.positions.transpose(1, 2).unflatten(2, coarse.shape[-2:])
+        output = self.checkpoint.model.geometry_encoder(
+            box_embeddings=boxes, box_mask=real, box_labels=signs, img_feats=[coarse[rows]],
+            img_pos_embeds=[positions.expand(len(some), -1, -1, -1)],
+        )
+        tokens = coarse.new_zeros(len(asked), *output.last_hidden_state.shape[1:])
+        counts = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=device)
+        tokens[some], counts[some] = output.last_hidden_state, output.attention_mask.bool()
+        return tokens, counts
 
     def _cls(self, coarse: Tensor, positions: Tensor) -> Tensor | None:
         """The geometry encoder's token for "no box given". It reads the image, not the words: once an image."""

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 Box = tuple[int, int, int, int]
+#: corner ``(x, y)`` in pixels of the image, and bool ``(h, w)``
+Crop = tuple[tuple[int, int], np.ndarray]
 
 
 def upsampled_region(soft: Tensor, size: tuple[int, int], box: Box) -> Tensor:
@@ -35,7 +37,7 @@ def upsampled_region(soft: Tensor, size: tuple[int, int], box: Box) -> Tensor:
     return rows @ part @ columns.T
 
 
-def crop_masks(soft: Tensor, size: tuple[int, int], threshold: float = 0.5) -> list[tuple[tuple[int, int], np.ndarray]]:
+def crop_masks(soft: Tensor, size: tuple[int, int], threshold: float = 0.5) -> list[Crop]:
     """Boolean masks at image size, each cropped to its own extent.
 
     Equal to upsampling every mask to the image, thresholding and cropping; but an object costs the pixels of
@@ -59,7 +61,7 @@ def crop_masks(soft: Tensor, size: tuple[int, int], threshold: float = 0.5) -> l
     return cropped
 
 
-def mask_iou(a: tuple[tuple[int, int], np.ndarray], b: tuple[tuple[int, int], np.ndarray]) -> float:
+def mask_iou(a: Crop, b: Crop) -> float:
     """Intersection over union of two cropped masks; 0 where both are empty."""
     (ax, ay), am = a
     (bx, by), bm = b
@@ -73,8 +75,8 @@ def mask_iou(a: tuple[tuple[int, int], np.ndarray], b: tuple[tuple[int, int], np
 
 
 def carved(
-    masks: Sequence[tuple[tuple[int, int], np.ndarray]], strengths: Sequence[float]
-) -> list[tuple[tuple[int, int], np.ndarray]]:
+    masks: Sequence[Crop], strengths: Sequence[float]
+) -> list[Crop]:
     """Cropped masks without common pixels: the stronger keeps them, the earlier of two equals.
 
     Args:
@@ -100,7 +102,7 @@ def carved(
     return result
 
 
-def _tight(corner: tuple[int, int], mask: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
+def _tight(corner: tuple[int, int], mask: np.ndarray) -> Crop:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return (0, 0), np.zeros((0, 0), bool)

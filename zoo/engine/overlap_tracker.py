@@ -19,7 +19,8 @@ from .concepts import Concept
 from .images import to_square
 from .masks import carved, crop_masks
 from .results import FrameResult, TrackedConcept, TrackedInstance
-from .tracker import ConceptTracker, Frame
+from .session import Frame
+from .tracker import ConceptTracker
 
 
 @dataclass

@@ -60,21 +60,22 @@ class TrackedInstance:
         confidence: that it is in this frame, in [0, 1]: the tracker's; at its birth, the detection's
         object_score: of the detection that overlaps it most in this frame, before presence, in [0, 1]; ``None`` where
             only the tracker sees it
-        birth_score: confidence of the detection that it began with, in [0, 1]
-        presence: of its concept in this frame, in [0, 1]
+        birth_score: confidence of the detection that it began with, in [0, 1]; of what a person pointed at, the IoU
+            that the network expected of its first mask
+        presence: of its concept in this frame, in [0, 1]; ``None`` where the concept was not asked
         corner: ``(x, y)``, the frame's pixel of the mask's first element
         mask: bool ``(h, w)``: every pixel of the object, and no more; no other masklet of its concept has any of them
-        phrase: the phrase that found it
+        phrase: the phrase that found it; ``None``: a person did
     """
 
     masklet: int
     confidence: float
     object_score: float | None
     birth_score: float
-    presence: float
+    presence: float | None
     corner: tuple[int, int]
     mask: np.ndarray
-    phrase: str
+    phrase: str | None
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,15 @@ class TrackedConcept:
 
     Attributes:
         label: the concept's label
-        presence: in [0, 1], the largest over the concept's phrases
-        object_score: in [0, 1], the best object score before presence
+        presence: in [0, 1], the largest over the concept's phrases; ``None`` where it was not asked: a concept without
+            words is asked only where it has an example
+        object_score: in [0, 1], the best object score before presence, or ``None``
         instances: by masklet
     """
 
     label: str
-    presence: float
-    object_score: float
+    presence: float | None
+    object_score: float | None
     instances: tuple[TrackedInstance, ...]
 
     @property

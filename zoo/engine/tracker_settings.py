@@ -1,4 +1,4 @@
-"""The knobs of tracking: upstream's, with their names, defaults and meanings, and two more."""
+"""The knobs of tracking: upstream's, with their names, defaults and meanings, and three more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FRACTIONS = (
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """How detections become masklets. Names, defaults and meanings are ``Sam3VideoConfig``'s, but for the last two.
+    """How detections become masklets. Names, defaults and meanings are ``Sam3VideoConfig``'s, but for the last three.
 
     Attributes:
         score_threshold_detection: confidence in [0, 1] above which a detection is used at all; a concept's own
@@ -48,6 +48,9 @@ class TrackerSettings:
         max_num_objects: masklets alive at one time; the most confident detections come first
         correct_with_detections: where a masklet and a detection overlap each other most, show and remember the
             detection's mask, not the tracker's: for a checkpoint whose detector draws better than its tracker
+        reidentify: give a detection that no steadily followed masklet explains to the lost masklet that it fits best,
+            by the way that masklet was going, its size and its looks (see :mod:`reidentify`); off, the tracker's
+            memory alone decides, as upstream
         forget_after: a masklet that was not seen for so many frames is closed, and its memory freed; a later return is
             a new masklet. ``None``: never, as upstream, where memory and time grow with every object that a video ever
             showed
@@ -74,6 +77,7 @@ class TrackerSettings:
     fill_hole_area: int = 16
     max_num_objects: int = 10000
     correct_with_detections: bool = False
+    reidentify: bool = False
     forget_after: int | None = 900
 
     def __post_init__(self) -> None:

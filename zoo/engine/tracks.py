@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .reidentify import Whereabouts
 from .tracker_network import Memory, TrackerNetwork
 
 
@@ -38,13 +39,15 @@ class Track:
         shared: older track -> frames in which both lay on one detection
         last_occluded: step at which it was last not to be seen; -1 for never
         last_seen: step at which it was last to be seen
-        given: a person started it: it is not withdrawn
+        given: a person pointed at it: it is not withdrawn
+        refused: a person said that it is no instance of its concept: it is followed, and never shows
+        whereabouts: its way, for when it is lost
         entries: its memory, by step
     """
 
     number: int
     concept: int
-    phrase: str
+    phrase: str | None
     born: int
     birth_score: float
     keep_alive: int
@@ -53,6 +56,8 @@ class Track:
     last_occluded: int = -1
     last_seen: int = 0
     given: bool = False
+    refused: bool = False
+    whereabouts: Whereabouts = field(default_factory=Whereabouts)
     entries: dict[int, Entry] = field(default_factory=dict)
 
     def remember(self, step: int, spatial: Tensor, pointer: Tensor, conditioning: bool) -> None:

@@ -1,0 +1,99 @@
+"""What the detector finds in one frame of a video: of all concepts, without duplicates, at the network's own size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .association import without_duplicates
+from .concepts import Concept
+from .detector import Asked, ConceptDetector, ImageFeatures
+from .prompts import VISUAL, Exemplars
+from .tracker_settings import TrackerSettings
+
+
+@dataclass(frozen=True)
+class Detected:
+    """The detections of one frame, of all concepts: ``masks`` logits ``(N, h, w)``, ``confidences`` ``(N,)``, and for
+    each its ``scores`` before presence, ``concepts`` and ``phrases``; ``presences`` and ``best`` object scores per
+    concept, found or not, and ``None`` where it was not asked.
+    """
+
+    masks: Tensor
+    confidences: Tensor
+    scores: tuple[float, ...]
+    concepts: tuple[int, ...]
+    phrases: tuple[str, ...]
+    presences: tuple[float | None, ...]
+    best: tuple[float | None, ...]
+
+    def asked(self, concept: int) -> bool:
+        """Whether a concept was asked in this frame."""
+        return self.presences[concept] is not None
+
+    def only(self, rows: Sequence[int]) -> Detected:
+        """Some of the detections."""
+        if len(rows) == len(self.scores):
+            return self
+        kept = list(rows)
+        return replace(
+            self, masks=self.masks[kept], confidences=self.confidences[kept],
+            scores=tuple(self.scores[k] for k in kept), concepts=tuple(self.concepts[k] for k in kept),
+            phrases=tuple(self.phrases[k] for k in kept),
+        )
+
+
+def detect(
+    detector: ConceptDetector, features: ImageFeatures, concepts: Sequence[Concept], settings: TrackerSettings,
+    side: int, exemplars: Mapping[int, Exemplars] | None = None, *, everywhere: bool = True,
+) -> Detected:
+    """The detections of one frame, duplicates within a concept removed.
+
+    Args:
+        detector: asked
+        features: of the frame
+        concepts: to ask; those without words only where they have an example
+        settings: the thresholds
+        side: of the network's masks, in cells
+        exemplars: of this frame, by concept
+        everywhere: if not, ask only concepts that have an example here
+    """
+    exemplars = {k: e for k, e in (exemplars or {}).items() if e.shows}
+    limit = settings.score_threshold_detection
+    asked = [
+        Asked(0, k, phrase, limit if concept.threshold is None else concept.threshold, exemplars.get(k))
+        for k, concept in enumerate(concepts) if everywhere or k in exemplars
+        for phrase in concept.phrases or ((VISUAL,) if k in exemplars else ())
+    ]
+    presences: list[float | None] = [None] * len(concepts)
+    best: list[float | None] = [None] * len(concepts)
+    found = []
+    for answer in detector.find(features, asked):
+        k = answer.asked.concept
+        presences[k], best[k] = max(presences[k] or 0.0, answer.presence), max(best[k] or 0.0, answer.object_score)
+        if len(answer.confidences):
+            found.append(answer)
+    found.sort(key=lambda a: a.asked.concept)
+    masks, confidences = [torch.zeros(0, side, side, device=detector.checkpoint.device)], []
+    scores: list[float] = []
+    owners: list[int] = []
+    phrases: list[str] = []
+    for k in dict.fromkeys(a.asked.concept for a in found):
+        answers = [a for a in found if a.asked.concept == k]
+        own_masks = torch.cat([a.masks for a in answers])
+        own = torch.cat([a.confidences for a in answers])
+        said = [a.asked.phrase for a in answers for _ in range(len(a.confidences))]
+        raw = torch.cat([a.scores for a in answers]).tolist()
+        kept = without_duplicates(own_masks > 0, own, settings.det_nms_thresh)
+        masks.append(own_masks[kept])
+        confidences.append(own[kept])
+        scores += [raw[j] for j in kept]
+        phrases += [said[j] for j in kept]
+        owners += [k] * len(kept)
+    together = torch.cat(confidences) if confidences else masks[0].new_zeros(0)
+    return Detected(
+        torch.cat(masks), together, tuple(scores), tuple(owners), tuple(phrases), tuple(presences), tuple(best)
+    )
