@@ -23,7 +23,7 @@ QUERIES = 25
 #: cells wide, not 288, and its detector draws better than its tracker
 TRACKING = dict(
     fill_hole_area=2, correct_with_detections=True, suppress_unmatched_only_within_hotstart=False,
-    init_trk_keep_alive=1, max_trk_keep_alive=2,
+    init_trk_keep_alive=1, max_trk_keep_alive=2, reidentify=True,
 )
 
 
@@ -89,6 +89,7 @@ def build_config(tokenizer: CLIPTokenizer) -> Sam3VideoConfig:
         memory_attention_rope_feat_sizes=[GRID, GRID], memory_encoder_hidden_size=HIDDEN,
         memory_encoder_output_channels=64, mask_downsampler_embed_dim=HIDDEN, memory_fuser_num_layers=1,
         memory_fuser_embed_dim=HIDDEN, memory_fuser_intermediate_dim=2 * HIDDEN,
+        multimask_max_pt_num=64,  # however much is said, one of three masks is chosen: the fourth was never trained
     )
     return Sam3VideoConfig(
         detector_config=detector, tracker_config=tracker, low_res_mask_size=4 * GRID, **TRACKING

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import queue as queues
 from dataclasses import dataclass
 
 import cv2
@@ -48,6 +50,12 @@ def draw_stretch(seed: int, frames: int) -> Stretch | None:
     return stretch if (stretch.shares[0] >= SEEN).any() else None
 
 
+def _teaches_memory(stretch: Stretch) -> bool:
+    """Whether something that shows in the first frame hides, and comes back."""
+    hidden = np.maximum.accumulate(stretch.shares < 0.02, 0)
+    return bool(((stretch.shares[0] >= 2 * SEEN) & (hidden & (stretch.shares >= SEEN)).any(0)).any())
+
+
 def _squeezed(clip: Clip, frames: range, mirrored: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     scale = 2 * IMAGE_SIZE / max(clip.width, clip.height)
     areas = clip.areas(scale)
@@ -67,11 +75,20 @@ def _squeezed(clip: Clip, frames: range, mirrored: bool) -> tuple[np.ndarray, np
 def _keep_drawing(queue: multiprocessing.Queue, seed: int, frames: int) -> None:
     os.nice(5)  # the network comes first
     cv2.setNumThreads(1)
-    while True:
+    dull, training = 0, os.getppid()
+    while os.getppid() == training:  # a training that was killed leaves nobody to draw for
         stretch = draw_stretch(seed, frames)
-        if stretch is not None:
-            queue.put(stretch)
         seed += 1
+        if stretch is None:
+            continue
+        if not _teaches_memory(stretch):
+            dull += 1
+            if dull % 3:  # most stretches are: a third of them is enough
+                continue
+        while os.getppid() == training:
+            with contextlib.suppress(queues.Full):
+                queue.put(stretch, timeout=5)
+                break
 
 
 class StretchPool:

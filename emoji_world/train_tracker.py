@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Sam3VideoModel
 
-from zoo.engine.tracker_network import Candidates, Memory, TrackerFeatures, TrackerNetwork
+from zoo.engine.tracker_network import Candidates, Memory, TrackerFeatures, TrackerNetwork, choose
 
 from .architecture import GRID, IMAGE_SIZE, build_config, build_tokenizer, initialise_layers
 from .clip_batches import Stretch, StretchPool
@@ -31,6 +31,8 @@ from .losses import FINE
 
 _AVERAGE = 0.997
 _WEIGHTS = dict(mask=20.0, dice=2.0, quality=1.0, score=1.0)
+#: how much more than others frames count in which an object is hidden, or is back: they are what the memory is for
+_HARD = 3.0
 _MASK_CELLS = 4 * GRID
 
 
@@ -134,12 +136,13 @@ def unroll(
         rng: decides how objects are given, and which frames condition
 
     Returns:
-        frame and what the network offered there, for all frames that it had to answer
+        frame and what the network offered there, for all frames that it had to answer; twice where it was corrected
     """
     model, count = network.model, len(clips)
     row = torch.arange(count)
     start = features.rows(clips * frames)
     kind = rng.random()
+    corrected = rng.random() < 0.6  # as ``correct_with_detections`` does: what is remembered is what is there
     answers: list[tuple[int, Candidates]] = []
     if kind < 0.7:
         logits = network.drawn(_given_masks(cover[0], rng))
@@ -165,18 +168,54 @@ def unroll(
             torch.stack(seen_at, 1),
             (t - torch.arange(t))[None] * gaps[:, None].clamp(max=2),
         )
-        offered = network.decode(network.recall(now, memory))
+        recalled = network.recall(now, memory)
+        offered = network.decode(recalled)
         answers.append((t, offered))
+        refined = t == extra and rng.random() < 0.6
+        if refined:  # a person points out what is wrong with the answer
+            drawn = choose(model, offered).masks.detach().clamp(min=-32)[:, None]
+            prompts = _given_points(cover[t], rng) if rng.random() < 0.7 else _given_boxes(cover[t], rng)
+            offered = network.decode(recalled, **prompts, masks=drawn)
+            answers.append((t, offered))
         best = offered.quality.argmax(1)
         there = offered.score > 0
         soft = there.to(offered.tokens.dtype)[:, None]
         pointers = model.object_pointer_proj(offered.tokens[row, best])
         seen_at.append(soft * pointers + (1 - soft) * model.no_object_pointer)
         masks = torch.where(there[:, None, None], offered.masks[row, best], -10.0)
-        memories.append(network.remember(now, masks, there))
+        if corrected:
+            true = _given_masks(cover[t], rng) > 0.5
+            drawn = masks > 0
+            close = (true & drawn).flatten(1).sum(1) > 0.5 * (true | drawn).flatten(1).sum(1)
+            masks = torch.where(close[:, None, None], torch.where(true, 6.0, -6.0), masks)
+        memories.append(network.remember(now, masks, there, given=refined))
         if t == extra:
             conditioning.add(t)
     return answers
+
+
+def point_out(
+    network: TrackerNetwork, features: TrackerFeatures, stretches: list[Stretch], rng: np.random.Generator, count: int
+) -> tuple[list[tuple[int, Candidates]], Tensor, Tensor]:
+    """Objects of single frames, given as boxes or points: what the network draws, and the truth, as :func:`losses`
+    takes them.
+    """
+    frames = len(stretches[0].images)
+    shown = [(k, t, p) for k, s in enumerate(stretches) for t, p in zip(*np.nonzero(s.shares >= 2 * SEEN), strict=True)]
+    chosen = [shown[int(i)] for i in rng.permutation(len(shown))[:count]]
+    cover = torch.from_numpy(np.stack([stretches[k].cover[t, p] for k, t, p in chosen])).float() / 255
+    shares = torch.tensor([float(stretches[k].shares[t, p]) for k, t, p in chosen])
+    half = max(1, len(chosen) // 2)
+    answers, parts = [], []
+    for place, part in enumerate((slice(0, half), slice(half, len(chosen)))):
+        rows = torch.tensor([k * frames + t for k, t, _ in chosen[part]], dtype=torch.long)
+        if len(rows):
+            prompts = (_given_boxes if place == 0 else _given_points)(cover[part], rng)
+            answers.append(network.decode(network.without_memory(features.rows(rows)), **prompts))
+            parts.append(part)
+    # side by side, as if they were one frame
+    together = Candidates(*(torch.cat([getattr(a, name) for a in answers]) for name in Candidates.__dataclass_fields__))
+    return [(0, together)], cover[None], shares[None]
 
 
 def losses(answers: list[tuple[int, Candidates]], cover: Tensor, shares: Tensor) -> tuple[Tensor, dict[str, float]]:
@@ -189,6 +228,9 @@ def losses(answers: list[tuple[int, Candidates]], cover: Tensor, shares: Tensor)
     """
     parts = dict.fromkeys(_WEIGHTS, torch.zeros(()))
     ious: list[float] = []
+    back: list[float] = []
+    lost = torch.cummax((shares < 0.02).to(torch.uint8), 0).values > 0  # hidden now, or some time before
+    emphasis = torch.where(lost, _HARD, 1.0)
     for t, offered in answers:
         truth, visible = cover[t][:, None], shares[t] >= SEEN
         logits = F.interpolate(offered.masks.float(), (FINE, FINE), mode="bilinear", align_corners=False)
@@ -202,19 +244,24 @@ def losses(answers: list[tuple[int, Candidates]], cover: Tensor, shares: Tensor)
         row = torch.arange(len(best))
         drawn, there = logits > 0, wanted > 0.5
         iou = (drawn & there).flatten(2).sum(2) / (drawn | there).flatten(2).sum(2).clamp(min=1)
-        weight = visible.float()
+        weight = visible * emphasis[t]
         share = 1 / max(1.0, float(weight.sum()))
         parts["mask"] = parts["mask"] + (focal[row, best] * weight).sum() * share
         parts["dice"] = parts["dice"] + (dice[row, best] * weight).sum() * share
         parts["quality"] = parts["quality"] + ((offered.quality - iou).abs().mean(1) * weight).sum() * share
         sure = (shares[t] >= SEEN) | (shares[t] < 0.02)  # a sliver is neither
-        score = F.binary_cross_entropy_with_logits(offered.score.float(), weight, reduction="none")
-        parts["score"] = parts["score"] + score[sure].sum() / max(1, int(sure.sum()))
+        score = F.binary_cross_entropy_with_logits(offered.score.float(), visible.float(), reduction="none")
+        sure = sure * emphasis[t]
+        parts["score"] = parts["score"] + (score * sure).sum() / max(1.0, float(sure.sum()))
         chosen = iou[row, offered.quality.argmax(1)]
+        back += (chosen * (offered.score > 0))[visible & lost[t]].tolist()
         ious.append(float(chosen[visible].mean()) if visible.any() else math.nan)
     total = sum(_WEIGHTS[name] * part for name, part in parts.items()) / len(answers)
     shown = {name: float(part.detach()) / len(answers) for name, part in parts.items()}
-    return total, dict(shown, iou_next=ious[1] if len(ious) > 1 else math.nan, iou_last=ious[-1])
+    ious_back = float(np.mean(back)) if back else math.nan
+    return total, dict(
+        shown, iou_next=ious[1] if len(ious) > 1 else math.nan, iou_last=ious[-1], iou_back=ious_back
+    )
 
 
 def choose_objects(stretches: list[Stretch], rng: np.random.Generator, each: int) -> tuple[list[int], list[int]]:
@@ -222,12 +269,17 @@ def choose_objects(stretches: list[Stretch], rng: np.random.Generator, each: int
     clips, places = [], []
     for k, stretch in enumerate(stretches):
         there = rng.permutation(np.flatnonzero(stretch.shares[0] >= 2 * SEEN))
-        if rng.random() < 0.6:  # those that hide first: they are what the memory is for
-            there = sorted(there, key=lambda k: float(stretch.shares[:, k].min()))
+        if rng.random() < 0.8:  # those that come back, and those that hide, first
+            there = sorted(there, key=lambda k: (-_comes_back(stretch.shares[:, k]), stretch.shares[:, k].min()))
         for place in there[:each]:
             clips.append(k)
             places.append(int(place))
     return clips, places
+
+
+def _comes_back(shares: np.ndarray) -> bool:
+    hidden = np.flatnonzero(shares < 0.02)
+    return bool(hidden.size) and bool((shares[hidden[0] :] >= SEEN).any())
 
 
 def _given_masks(cover: Tensor, rng: np.random.Generator) -> Tensor:
@@ -271,7 +323,7 @@ def _given_points(cover: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
 
 def train(
     folder: Path, checkpoint: Path, steps: int, batch: int, each: int, frames: int, rate: float, threads: int,
-    stretches: int, device: str, minutes: float,
+    stretches: int, device: str, minutes: float, pointed_out: int = 48,
 ) -> Run:
     """Train until ``steps`` are done or ``minutes`` are over; see ``--help`` for the rest."""
     if threads:
@@ -297,6 +349,8 @@ def train(
             features = run.features(some)
             answers = unroll(run.network, features, torch.tensor(clips), frames, cover, gaps, rng)
             loss, parts = losses(answers, cover, shares)
+            pointed, drawn = losses(*point_out(run.network, features, some, rng, pointed_out))
+            loss, parts["iou_pointed"] = loss + pointed, drawn["iou_last"]
         progress = run.step / steps
         run.update(loss, rate * min(1, (run.step + 1) / 50) * (0.03 + 0.485 * (1 + math.cos(math.pi * progress))))
         run.step += 1
@@ -326,6 +380,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="clips a step")
     parser.add_argument("--each", type=int, default=2, help="objects of a clip")
     parser.add_argument("--frames", type=int, default=8, help="of a stretch")
+    parser.add_argument("--pointed-out", type=int, default=48, help="objects of single frames given as boxes or points")
     parser.add_argument("--rate", type=float, default=6e-4, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=0, help="threads of the network on a CPU (0: torch decides)")
     parser.add_argument("--stretches", type=int, default=64, help="stretches to draw before the first step")

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Frame = tuple[int, np.ndarray]
 
+
 class Session:
     """One video on its way through a tracker.
 
@@ -197,12 +198,10 @@ class Session:
                 ]
                 concepts.append(replace(concept, instances=tuple(sorted(instances, key=lambda i: i.masklet))))
             self._held[place] = replace(result, concepts=tuple(concepts))
-        early = [
-            {k: e for k, e in track.entries.items() if k < since[track.number]} for track in (one, other)
-        ]
+        early = [{k: e for k, e in track.entries.items() if k < since[track.number]} for track in (one, other)]
         late = [{k: e for k, e in track.entries.items() if k >= since[track.number]} for track in (one, other)]
         one.entries, other.entries = early[1] | late[0], early[0] | late[1]
-        for name in ("number", "phrase", "born", "birth_score", "given"):
+        for name in ("number", "phrase", "born", "birth_score", "given", "refused"):
             first, second = getattr(one, name), getattr(other, name)
             setattr(one, name, second)
             setattr(other, name, first)
