@@ -253,7 +253,8 @@ class Recorder:
         self.log = log
         self.log.append(told)
 
-    def track(self, frames, concepts, *, length):
+    def track(self, frames, concepts, *, length, **pointed):
+        assert pointed in ({}, dict(prompts=None, before=None, onward=True))
         self.log.append(([(c.label, c.threshold) for c in concepts], length))
         return films.follow(frames, concepts)
 
@@ -441,7 +442,8 @@ def test_without_a_field_s_name_nothing_is_done(fresh, label_field, skip_failure
     ("classes", "options", "reason"),
     [
         (["dog"], {"batch": 8}, "Unknown argument 'batch': give it to load_zoo_model"),
-        (["dog"], {"prompt_field": "ask"}, "Unknown argument 'prompt_field'"),
+        (["dog"], {"prompt": "ask"}, "Unknown argument 'prompt'"),
+        (["dog"], {"prompt_field": "filepath"}, "write 'frames.filepath' instead of 'filepath'"),
         (None, {}, "No concepts to look for: load the model with classes="),
         (["dog"], {"classes": []}, "No concepts to look for"),
         (["dog"], {"classes": ["cat"]}, "classes='cat' is not among this model's concepts"),
