@@ -213,7 +213,14 @@ def test_the_best_of_what_the_network_offers_is_drawn(prompt, who, several):
     answer = draw(network, network.without_memory(network.features(torch.zeros(1))), prompt)
     assert [d.several for d in network.draws] == [several]
     assert (answer is None) == (who is None)
-    assert who is None or (torch.equal(answer.mask, drawn(who)) and answer.quality == network.quality)
+    assert who is None or (torch.equal(answer.mask > 0, drawn(who) > 0) and answer.quality == network.quality)
+
+
+def test_a_box_goes_around_the_whole_object():
+    """What the network draws beyond it, and a margin of 15 %, is something else."""
+    network = ScriptedNetwork(Script((Actor((0, 2, 16, 8)),)))
+    answer = draw(network, network.without_memory(network.features(torch.zeros(1))), ObjectPrompt(1, 0, (0, 0, 0.5, 1)))
+    assert torch.equal(answer.mask > 0, drawn((0, 2, 9, 8)) > 0)
 
 
 def passing(step: int) -> Box:

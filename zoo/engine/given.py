@@ -16,13 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .association import SUPPRESSED
 from .masks import Crop
-from .prompts import Exemplars, FramePrompts, ObjectPrompt, Prompts, box_iou
+from .prompts import Box, Exemplars, FramePrompts, ObjectPrompt, Prompts, box_iou
 from .results import FrameResult, TrackedInstance
 from .tracker_network import TrackerFeatures, TrackerNetwork
 from .tracks import Track
 
 _NOTHING = FramePrompts()
+#: by how much of its size an object may reach over a box that a person drew around it
+_MARGIN = 0.15
 _EMPTY = np.zeros((0, 0), bool)
 
 
@@ -207,10 +210,21 @@ def draw(
     offered = network.decode(features, points=points, labels=labels, boxes=box, masks=earlier, multimask=several)
     best = int(offered.quality[0].argmax())
     mask = offered.masks[0, best].float()
+    if prompt.box is not None:
+        mask = _bounded(mask, prompt.box)
     if not (mask > 0).any():
         return None
     pointer = network.model.object_pointer_proj(offered.tokens[0, best])
     return Drawn(mask, pointer, float(offered.quality[0, best].clamp(0, 1)))
+
+
+def _bounded(mask: Tensor, box: Box) -> Tensor:
+    """A mask without what lies outside of its box, and a margin: a box goes around the whole object."""
+    height, width = mask.shape
+    across, down = _MARGIN * (box[2] - box[0]), _MARGIN * (box[3] - box[1])
+    x, y = (torch.arange(n, device=mask.device).add(0.5).div(n) for n in (width, height))
+    inside = (x >= box[0] - across) & (x <= box[2] + across), (y >= box[1] - down) & (y <= box[3] + down)
+    return torch.where(inside[1][:, None] & inside[0][None], mask, mask.clamp(max=SUPPRESSED))
 
 
 def obedience(drawn: Drawn, prompt: ObjectPrompt) -> float:
