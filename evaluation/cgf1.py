@@ -20,16 +20,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .match import IOU_THRESHOLDS
-from .pairs import MASK_EPS, PairCounts, f1_score
+from .pairs import PairCounts
+from .totals import COLUMNS, metrics, rows
 
-IMAGE_EPS = 1e-6
-"""What upstream adds to the denominators of ratios of pairs."""
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import pandas
 
 _OFFICIAL_NAMES = {"pmF1": "positive_micro_F1", "pmP": "positive_micro_precision"}
 _IMAGE_LEVEL = ("IL_precision", "IL_recall", "IL_F1", "IL_FPR", "IL_MCC")
@@ -180,6 +182,25 @@ class CGF1:
             "warnings": list(self.warnings),
         }
 
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row an IoU threshold: TP, FP, FN, and the columns of ``by_iou``. NaN: undefined."""
+        import pandas
+
+        counts = {"TP": self.tp, "FP": self.fp, "pmFP": self.pm_fp, "FN": self.fn}
+        index = pandas.Index(self.thresholds.round(2), name="iou")
+        return pandas.DataFrame({**counts, **self.by_iou}, index=index)
+
+    def plot(self, axes: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
+        """cgF1, pmF1 and recall over the IoU thresholds: how fast do they fall when masks must be closer?
+
+        Args:
+            axes: where to draw. Default: a new figure.
+        """
+        from .plots import lines
+
+        shown = {name: self.by_iou[name] for name in ("cgF1", "pmF1", "pmP", "recall")}
+        return lines(self.thresholds, shown, "IoU threshold", f"IL_MCC {self.IL_MCC:.3f}", axes)
+
     def __str__(self) -> str:
         image = f"precision {self.IL_precision:.4f}   recall {self.IL_recall:.4f}   FPR {self.IL_FPR:.4f}"
         counts = f"TP {self.IL_TP}   FP {self.IL_FP}   TN {self.IL_TN}   FN {self.IL_FN}"
@@ -218,53 +239,20 @@ def cgf1(pairs: Iterable[PairCounts]) -> CGF1:
     >>> print(cgf1([found]).warnings[0])
     no negative pairs: IL_MCC is undefined; read pmF1 (IL_MCC and cgF1 are 0, as upstream)
     """
-    pairs = list(pairs)
-    for i, pair in enumerate(pairs):
-        if not isinstance(pair, PairCounts):
-            raise TypeError(f"pairs[{i}] is a {type(pair).__name__}; want PairCounts, see count_pair")
-    if not pairs:
+    table = rows(pairs)
+    if not len(table):
         raise ValueError("pairs is empty: there is nothing to evaluate")
-
-    positives = [pair for pair in pairs if pair.has_gt]
-    tp, fp, fn = _total(pairs, "tp"), _total(pairs, "fp"), _total(pairs, "fn")
-    pm_fp = _total(positives, "fp")
-    # A pair with nothing but crowds (crowd="ignore") is positive and yet has no objects to score.
-    scored = [pair.f1 for pair in positives if pair.has_pred and (pair.tp + pair.fn).any()]
-    by_iou = {
-        "precision": _ratio(tp, tp + fp, MASK_EPS),
-        "recall": _ratio(tp, tp + fn, MASK_EPS),
-        "F1": f1_score(tp, fp, fn) if (tp + fp + fn).any() else _undefined(),
-        "positive_macro_F1": np.sum(scored, axis=0) / len(scored) if scored else _undefined(),
-        "pmF1": f1_score(tp, pm_fp, fn),
-        "pmP": _ratio(tp, tp + pm_fp, MASK_EPS),
-    }
-
-    il_tp = sum(pair.has_pred for pair in positives)
-    il_fn = len(positives) - il_tp
-    il_fp = sum(pair.has_pred for pair in pairs) - il_tp
-    il_tn = len(pairs) - il_tp - il_fn - il_fp
-    il_p, il_r = il_tp / (il_tp + il_fp + IMAGE_EPS), il_tp / (il_tp + il_fn + IMAGE_EPS)
-    il_f1 = 2 * il_p * il_r / (il_p + il_r + IMAGE_EPS)
-    margins = float(il_tp + il_fp) * float(il_tp + il_fn) * float(il_tn + il_fp) * float(il_tn + il_fn)
-    mcc = float(il_tp * il_tn - il_fp * il_fn) / (math.sqrt(margins) + IMAGE_EPS)
-
+    sums = table.sum(axis=0)
+    numbers = metrics(sums)
+    counted = {name: sums[COLUMNS[name]].astype(np.int64) for name in ("tp", "fp", "pm_fp", "fn")}
+    images = {name: int(sums[COLUMNS[name]]) for name in ("IL_TP", "IL_FP", "IL_TN", "IL_FN")}
     return CGF1(
         thresholds=IOU_THRESHOLDS,
-        tp=tp,
-        fp=fp,
-        pm_fp=pm_fp,
-        fn=fn,
-        IL_TP=il_tp,
-        IL_FP=il_fp,
-        IL_TN=il_tn,
-        IL_FN=il_fn,
-        IL_precision=float(_ratio(il_tp, il_tp + il_fp, IMAGE_EPS)),
-        IL_recall=float(_ratio(il_tp, il_tp + il_fn, IMAGE_EPS)),
-        IL_F1=il_f1 if il_tp + il_fp + il_fn else math.nan,
-        IL_FPR=float(_ratio(il_fp, il_fp + il_tn, IMAGE_EPS)),
-        IL_MCC=mcc,
-        by_iou={"cgF1": by_iou["pmF1"] * mcc, **by_iou},
-        warnings=tuple(_warnings(il_tp, il_fp, il_tn, il_fn, scored=len(scored))),
+        **counted,
+        **images,
+        **{name: float(numbers[name]) for name in _IMAGE_LEVEL},
+        by_iou={name: values for name, values in numbers.items() if name not in _IMAGE_LEVEL},
+        warnings=tuple(_warnings(*images.values(), scored=int(sums[COLUMNS["scored"]]))),
     )
 
 
@@ -281,20 +269,6 @@ def _warnings(tp: int, fp: int, tn: int, fn: int, *, scored: int) -> Iterable[st
         yield f"every pair has a prediction: IL_MCC is undefined; read pmF1 and IL_FPR {zero}"
     if scored == 0:
         yield "no pair has both ground truth and predictions: positive_macro_F1 is NaN (upstream: -1)"
-
-
-def _ratio(part: Any, whole: Any, eps: float) -> Any:
-    """Part / (whole + eps); NaN throughout where every whole is 0, that is, where there was nothing to count."""
-    return part / (whole + eps) if np.any(whole) else np.full(np.shape(whole), np.nan)
-
-
-def _undefined() -> NDArray[np.float64]:
-    return np.full(IOU_THRESHOLDS.shape, np.nan)
-
-
-def _total(pairs: list[PairCounts], name: str) -> NDArray[np.int64]:
-    """(10,) sum of one count over pairs."""
-    return sum((getattr(pair, name) for pair in pairs), start=np.zeros(IOU_THRESHOLDS.shape, dtype=np.int64))
 
 
 def _plain(value: float) -> float | None:

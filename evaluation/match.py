@@ -104,6 +104,34 @@ def mask_iou(pred_masks: Masks, gt_masks: Masks, *, gt_crowd: Sequence[bool] | N
     return np.asarray(coco_mask.iou(preds, gts, crowd), dtype=np.float64).reshape(len(preds), len(gts))
 
 
+def box_iou(
+    pred_boxes: ArrayLike, gt_boxes: ArrayLike, *, gt_crowd: Sequence[bool] | None = None
+) -> NDArray[np.float64]:
+    """Intersection over union between every predicted and every ground-truth box.
+
+    Args:
+        pred_boxes: (P, 4) boxes ``[x, y, width, height]``, in pixels or relative; the same for both sides.
+        gt_boxes: (G, 4) boxes.
+        gt_crowd: (G,) flags, see :func:`mask_iou`.
+
+    Returns:
+        (P, G) float64, 0…1.
+
+    Raises:
+        ValueError: boxes that are not four finite numbers, or ``gt_crowd`` of another length.
+
+    >>> box_iou([[0, 0, 2, 2]], [[0, 0, 2, 1], [1, 1, 2, 2]]).round(3).tolist()
+    [[0.5, 0.143]]
+    """
+    preds, gts = _boxes(pred_boxes, "pred_boxes"), _boxes(gt_boxes, "gt_boxes")
+    crowd = [bool(flag) for flag in gt_crowd] if gt_crowd is not None else [False] * len(gts)
+    if len(crowd) != len(gts):
+        raise ValueError(f"gt_crowd has {len(crowd)} flags for {len(gts)} ground-truth boxes")
+    if not len(preds) or not len(gts):
+        return np.zeros((len(preds), len(gts)))
+    return np.asarray(coco_mask.iou(preds, gts, crowd), dtype=np.float64).reshape(len(preds), len(gts))
+
+
 def assign(iou: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """One-to-one pairs of predictions and objects with the largest *total* IoU (Hungarian method).
 
@@ -155,6 +183,16 @@ def hits(iou: ArrayLike, thresholds: ArrayLike = IOU_THRESHOLDS) -> NDArray[np.b
     hit = np.zeros((len(matrix), levels.size), dtype=bool)
     hit[rows] = matrix[rows, cols][:, None] >= levels
     return hit
+
+
+def _boxes(boxes: ArrayLike, name: str) -> NDArray[np.float64]:
+    """(N, 4) float64, checked."""
+    array = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) if np.size(boxes) == 0 else np.asarray(boxes, np.float64)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"{name} has shape {array.shape}; want (N, 4): x, y, width, height")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}[{int((~np.isfinite(array)).any(axis=1).argmax())}] holds a value that is not finite")
+    return array
 
 
 def _encoded(mask: Any, name: str) -> dict[str, Any]:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .match import IOU_THRESHOLDS, Masks, hits, mask_iou
+from .match import IOU_THRESHOLDS, Masks, assign, mask_iou
 
 MASK_EPS = 1e-4
 """What upstream adds to the denominators of mask-level ratios."""
+
+
+Crowd: TypeAlias = Literal["drop", "ignore"]
+"""What becomes of crowd regions, see :func:`count_pair`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,83 @@ class PairCounts:
         return np.where(self.tp + self.fp + self.fn > 0, f1_score(self.tp, self.fp, self.fn), np.nan)
 
 
+@dataclass(frozen=True, eq=False)
+class PairMatch:
+    """Who was matched with whom in one (image, phrase) pair, whatever the IoU.
+
+    Attributes:
+        counts: what the pair adds to the metrics.
+        kept: (K,) predictions at or above the threshold, ascending; others are neither true nor false.
+        pred, gt: (M,) the matches, as indices into the predictions and the ground truth.
+        iou: (M,) float64 of the matches, above 0.
+        excused: (P,) float64, with ``crowd="ignore"`` how much of a prediction lies in a crowd region, 0…1; else 0.
+    """
+
+    counts: PairCounts
+    kept: NDArray[np.intp]
+    pred: NDArray[np.intp]
+    gt: NDArray[np.intp]
+    iou: NDArray[np.float64]
+    excused: NDArray[np.float64]
+
+
+def match_pair(
+    iou: ArrayLike,
+    pred_scores: ArrayLike,
+    *,
+    threshold: float = 0.5,
+    gt_crowd: Sequence[bool] | None = None,
+    crowd: Crowd = "drop",
+) -> PairMatch:
+    """Match the predictions of one (image, phrase) pair to its ground truth by their IoUs, and count.
+
+    The step that :func:`count_pair` takes with IoUs of masks; IoUs of boxes go the same way.
+
+    Args:
+        iou: (P, G) finite, against crowds as :func:`evaluation.match.mask_iou` has them.
+        pred_scores, threshold, gt_crowd, crowd: see :func:`count_pair`.
+
+    Raises:
+        ValueError: lengths that do not fit, NaN scores or threshold, or an unknown ``crowd``.
+
+    >>> match = match_pair([[0.8, 0.0], [0.6, 0.0]], [0.9, 0.7])
+    >>> match.pred.tolist(), match.gt.tolist(), match.iou.tolist(), match.counts.fn[0].item()
+    ([0], [0], [0.8], 1)
+    """
+    matrix = np.asarray(iou, dtype=np.float64)
+    if matrix.ndim != 2:
+        raise ValueError(f"iou has shape {matrix.shape}; want (predictions, objects)")
+    keep = kept_predictions(pred_scores, len(matrix), threshold)
+    is_crowd = crowd_flags(gt_crowd, matrix.shape[1], crowd)
+    objects = np.flatnonzero(~is_crowd)
+    rows, cols = assign(matrix[np.ix_(keep, objects)])
+    overlap = matrix[keep[rows], objects[cols]]
+
+    excused = np.zeros(len(matrix))
+    if crowd == "ignore" and is_crowd.any():
+        excused[keep] = matrix[np.ix_(keep, np.flatnonzero(is_crowd))].max(axis=1, initial=0.0)
+    hit = np.zeros((len(keep), IOU_THRESHOLDS.size), dtype=bool)
+    hit[rows] = overlap[:, None] >= IOU_THRESHOLDS
+    forgiven = ~hit & (excused[keep][:, None] >= IOU_THRESHOLDS)
+
+    tp = hit.sum(axis=0, dtype=np.int64)
+    touching = overlap > 0
+    return PairMatch(
+        counts=PairCounts(
+            tp=tp,
+            fp=len(keep) - tp - forgiven.sum(axis=0, dtype=np.int64),
+            fn=objects.size - tp,
+            has_gt=matrix.shape[1] > 0 if crowd == "ignore" else objects.size > 0,
+            has_pred=len(keep) > 0,
+        ),
+        kept=keep,
+        pred=keep[rows][touching],
+        gt=objects[cols][touching],
+        iou=overlap[touching],
+        excused=excused,
+    )
+
+
 def count_pair(
     gt_masks: Masks,
     pred_masks: Masks,
@@ -61,7 +142,7 @@ def count_pair(
     *,
     threshold: float = 0.5,
     gt_crowd: Sequence[bool] | None = None,
-    crowd: Literal["drop", "ignore"] = "drop",
+    crowd: Crowd = "drop",
 ) -> PairCounts:
     """Match the predictions of one (image, phrase) pair to its ground truth, and count.
 
@@ -91,36 +172,44 @@ def count_pair(
     >>> pair.tp.tolist(), pair.fp[0].item(), pair.fn[0].item()
     ([1, 1, 1, 1, 1, 1, 0, 0, 0, 0], 1, 0)
     """
+    keep = kept_predictions(pred_scores, len(pred_masks), threshold)
+    is_crowd = crowd_flags(gt_crowd, len(gt_masks), crowd)
     scores = np.asarray(pred_scores, dtype=np.float64)
-    if scores.shape != (len(pred_masks),):
-        raise ValueError(f"pred_scores has shape {scores.shape}; want ({len(pred_masks)},), one per predicted mask")
+    iou = mask_iou([pred_masks[i] for i in keep], gt_masks, gt_crowd=is_crowd.tolist())
+    return match_pair(iou, scores[keep], threshold=threshold, gt_crowd=is_crowd.tolist(), crowd=crowd).counts
+
+
+def kept_predictions(pred_scores: ArrayLike, predictions: int, threshold: float = 0.5) -> NDArray[np.intp]:
+    """The indices of predictions whose ``score >= threshold``, so that IoUs need be computed for these only.
+
+    Raises:
+        ValueError: not one score for each prediction, or a NaN.
+
+    >>> kept_predictions([0.4, 0.5, 0.9], 3).tolist()
+    [1, 2]
+    """
+    scores = np.asarray(pred_scores, dtype=np.float64)
+    if scores.shape != (predictions,):
+        raise ValueError(f"pred_scores has shape {scores.shape}; want ({predictions},), one per predicted mask")
     if np.isnan(scores).any():
         raise ValueError(f"pred_scores[{int(np.isnan(scores).argmax())}] is NaN")
     if np.isnan(threshold):
         raise ValueError(f"threshold is {threshold}; want a number")
+    return np.flatnonzero(scores >= threshold)
+
+
+def crowd_flags(gt_crowd: Sequence[bool] | None, objects: int, crowd: Crowd = "drop") -> NDArray[np.bool_]:
+    """(G,) which ground truth is a crowd region; checked.
+
+    Raises:
+        ValueError: not one flag for each, or an unknown ``crowd``.
+    """
     if crowd not in ("drop", "ignore"):
         raise ValueError(f"crowd is {crowd!r}; want 'drop' or 'ignore'")
-    is_crowd = np.zeros(len(gt_masks), dtype=bool) if gt_crowd is None else np.asarray(gt_crowd, dtype=bool)
-    if is_crowd.shape != (len(gt_masks),):
-        raise ValueError(f"gt_crowd has shape {is_crowd.shape}; want ({len(gt_masks)},), one per ground-truth mask")
-
-    keep = np.flatnonzero(scores >= threshold)
-    iou = mask_iou([pred_masks[i] for i in keep], gt_masks, gt_crowd=is_crowd.tolist())
-    objects, crowds = iou[:, ~is_crowd], iou[:, is_crowd]
-
-    hit = hits(objects)
-    excused = np.zeros_like(hit)
-    if crowd == "ignore" and is_crowd.any():
-        excused = ~hit & (crowds.max(axis=1)[:, None] >= IOU_THRESHOLDS)
-
-    tp = hit.sum(axis=0, dtype=np.int64)
-    return PairCounts(
-        tp=tp,
-        fp=len(keep) - tp - excused.sum(axis=0, dtype=np.int64),
-        fn=objects.shape[1] - tp,
-        has_gt=len(gt_masks) > 0 if crowd == "ignore" else objects.shape[1] > 0,
-        has_pred=len(keep) > 0,
-    )
+    flags = np.zeros(objects, dtype=bool) if gt_crowd is None else np.asarray(gt_crowd, dtype=bool)
+    if flags.shape != (objects,):
+        raise ValueError(f"gt_crowd has shape {flags.shape}; want ({objects},), one per ground-truth mask")
+    return flags
 
 
 def f1_score(tp: NDArray[np.int64], fp: NDArray[np.int64], fn: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -22,15 +22,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .tracks import ALPHAS, VideoPairCounts
 
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import pandas
+
 _OFFICIAL_NAMES = {"pHOTA": "HOTA", "pDetA": "DetA", "pAssA": "AssA"}
 _SUMMED = ("tp", "fp", "fn", "association")
+_WIDTH = len(_SUMMED) * ALPHAS.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +123,23 @@ class PHOTA:
             "warnings": list(self.warnings),
         }
 
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row an alpha: TP, FP, FN, and the columns of ``by_alpha``. NaN: undefined."""
+        import pandas
+
+        index = pandas.Index(self.alphas.round(2), name="alpha")
+        return pandas.DataFrame({"TP": self.tp, "FP": self.fp, "FN": self.fn, **self.by_alpha}, index=index)
+
+    def plot(self, axes: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:
+        """pHOTA, pDetA and pAssA over the localisation thresholds.
+
+        Args:
+            axes: where to draw. Default: a new figure.
+        """
+        from .plots import lines
+
+        return lines(self.alphas, self.by_alpha, "localisation threshold alpha", f"pHOTA {self.pHOTA:.3f}", axes)
+
     def __str__(self) -> str:
         lines = [
             f"{name}   {self.at(name):7.4f}   @.50 {self.at(name, 0.5):.4f}   @.75 {self.at(name, 0.75):.4f}"
@@ -161,29 +183,47 @@ def phota(pairs: Iterable[VideoPairCounts]) -> PHOTA:
     if not pairs:
         raise ValueError("pairs is empty: there is nothing to evaluate")
 
-    tp, fp, fn, association = (np.sum([getattr(pair, name) for pair in pairs], axis=0) for name in _SUMMED)
+    sums = hota_rows(pairs).sum(axis=0)
+    tp, fp, fn = sums.reshape(len(_SUMMED), ALPHAS.size)[:3].astype(np.int64)
     masklets = sum(pair.masklets for pair in pairs)
-    detections = tp + fp + fn
-
-    det_a = tp / np.maximum(detections, 1)
-    ass_a = association / np.maximum(tp, 1)
-    hota = np.sqrt(det_a * ass_a)
-    if not tp.any():
-        ass_a = np.full(ALPHAS.shape, np.nan)
-    if not detections.any():
-        hota, det_a = np.full((2, *ALPHAS.shape), np.nan)
 
     return PHOTA(
         alphas=ALPHAS,
         tp=tp,
         fp=fp,
         fn=fn,
-        by_alpha={"pHOTA": hota, "pDetA": det_a, "pAssA": ass_a},
+        by_alpha=hota_metrics(sums),
         pairs=len(pairs),
         masklets=masklets,
         id_switches=sum(pair.id_switches for pair in pairs),
-        warnings=tuple(_warnings(detections=bool(detections.any()), matches=bool(tp.any()), masklets=masklets)),
+        warnings=tuple(_warnings(detections=bool((tp + fp + fn).any()), matches=bool(tp.any()), masklets=masklets)),
     )
+
+
+def hota_rows(pairs: Iterable[VideoPairCounts]) -> NDArray[np.float64]:
+    """One row of counts a pair, which add up: (N, 76) float64, TP, FP, FN and association at 19 alphas each."""
+    return np.array([[getattr(pair, name) for name in _SUMMED] for pair in pairs], np.float64).reshape(-1, _WIDTH)
+
+
+def hota_metrics(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """The metrics of summed rows.
+
+    Args:
+        sums: (…, 76) sums of :func:`hota_rows`.
+
+    Returns:
+        "pHOTA", "pDetA", "pAssA": (…, 19), see :class:`PHOTA`.
+    """
+    tp, fp, fn, association = np.moveaxis(sums.reshape(*sums.shape[:-1], len(_SUMMED), ALPHAS.size), -2, 0)
+    detections = tp + fp + fn
+    det_a = tp / np.maximum(detections, 1)
+    ass_a = association / np.maximum(tp, 1)
+    seen, matched = ((counts > 0).any(axis=-1, keepdims=True) for counts in (detections, tp))
+    return {
+        "pHOTA": np.where(seen, np.sqrt(det_a * ass_a), np.nan),
+        "pDetA": np.where(seen, det_a, np.nan),
+        "pAssA": np.where(matched, ass_a, np.nan),
+    }
 
 
 def _warnings(*, detections: bool, matches: bool, masklets: int) -> Iterator[str]:

@@ -10,8 +10,8 @@ Source of the rules: the evaluator of SA-Co/VEval (facebookresearch/sam3 at 99d0
 Metric for Evaluating Multi-Object Tracking", IJCV 2021. Identity switches, which that evaluator does not count,
 are those of CLEAR MOT (Bernardin & Stiefelhagen, "Evaluating Multiple Object Tracking Performance", 2008).
 
-One deviation: upstream drops the empty masks of predictions only. An empty mask that a file of ground truth spells out,
-instead of leaving it away, is an object that nothing can match there; here it is no object.
+An empty mask that is spelled out, instead of left away, is dropped from predictions; in ground truth it is an object
+that nothing can match in that frame, for upstream. ``Track(..., keep_empty=True)`` has it so, for files.
 """
 
 from __future__ import annotations
@@ -45,9 +45,11 @@ class Track:
     Attributes:
         masks: the mask in every frame where the object is, by 0-based frame number: an RLE or an (H, W) array, see
             :data:`evaluation.match.Masks`. Kept as compressed RLEs in the order of frames. No entry and an empty mask
-            both mean "not here", and empty masks are dropped. A track may be absent throughout; it still is a track.
+            both mean "not here", and empty masks are dropped, but see ``keep_empty``. A track may be absent
+            throughout; it still is a track.
         score: 0…1; ground truth needs none.
         crowd: ground truth only: a region of many objects (``iscrowd``), no masklet.
+        keep_empty: keep empty masks, as something that is there and has no pixels. For ground truth from files only.
         areas: pixels by frame, with the keys of ``masks``; computed.
 
     Raises:
@@ -62,6 +64,7 @@ class Track:
     masks: Mapping[int, RLE | NDArray[Any]]
     score: float = 1.0
     crowd: bool = False
+    keep_empty: bool = False
     areas: dict[int, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -72,8 +75,9 @@ class Track:
             raise ValueError(f"masks has frame {frames[0]}; frames count from 0")
         rles = encode_masks([self.masks[frame] for frame in frames], name="masks, in the order of frames, ")
         sizes = dict(zip(frames, np.atleast_1d(coco_mask.area(rles)).tolist() if rles else [], strict=True))
-        object.__setattr__(self, "masks", {t: rle for t, rle in zip(frames, rles, strict=True) if sizes[t]})
-        object.__setattr__(self, "areas", {t: int(area) for t, area in sizes.items() if area})
+        stays = {t for t, area in sizes.items() if area or self.keep_empty}
+        object.__setattr__(self, "masks", {t: rle for t, rle in zip(frames, rles, strict=True) if t in stays})
+        object.__setattr__(self, "areas", {t: int(area) for t, area in sizes.items() if t in stays})
         object.__setattr__(self, "score", float(self.score))
         object.__setattr__(self, "crowd", bool(self.crowd))
 
