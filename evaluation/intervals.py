@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .pairs import PairCounts
 from .phota import hota_metrics, hota_rows
 from .totals import metrics, rows
-from .tracks import VideoPairCounts
+from .video_pairs import VideoPairCounts
 
 _CHUNK = 64  # resamples at a time: 64 × 20,000 units of float64 are 10 MB
 

@@ -12,7 +12,7 @@ Source: the behaviour of the evaluator of SA-Co/VEval (facebookresearch/sam3 at 
 ``sam3/eval/saco_veval_evaluators.py``), whose numbers are reproduced to 1e-9; HOTA is Luiten et al., IJCV 2021.
 
 Identity switches, in addition: how often the match of a ground-truth masklet becomes another one (at IoU ≥ 0.5, see
-:func:`evaluation.tracks.count_video_pair`), divided by the number of those masklets. The mismatches of CLEAR MOT
+:func:`evaluation.video_pairs.count_video_pair`), divided by the number of those masklets. The mismatches of CLEAR MOT
 (Bernardin & Stiefelhagen, "Evaluating Multiple Object Tracking Performance: The CLEAR MOT Metrics", 2008),
 kept and counted as TrackEval's IDSW, with which they agree.
 """
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .tracks import ALPHAS, VideoPairCounts
+from .video_pairs import ALPHAS, VideoPairCounts
 
 if TYPE_CHECKING:
     import matplotlib.axes

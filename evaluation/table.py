@@ -12,7 +12,7 @@ from .cgf1 import CGF1, cgf1
 from .intervals import Interval, cgf1_intervals, phota_intervals
 from .pairs import PairCounts
 from .phota import PHOTA, phota
-from .tracks import VideoPairCounts
+from .video_pairs import VideoPairCounts
 
 if TYPE_CHECKING:
     import matplotlib.axes

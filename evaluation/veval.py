@@ -30,7 +30,8 @@ from .entries import (
     number,
 )
 from .table import PairTable
-from .tracks import Track, count_video_pair
+from .tracks import Track
+from .video_pairs import count_video_pair
 
 PairId = tuple[int, int]
 """(video, category)"""

@@ -82,13 +82,13 @@ def mark_problems(
         shown.invalid, shown.error_message = True, problem
 
 
-def refusal(attempt: Callable[[], Any]) -> str | None:
-    """In what words ``attempt`` is refused, if it is."""
+def refusal(attempt: Callable[[], Any], kind: type[Exception] | None = None) -> str | None:
+    """In what words ``attempt`` is refused, if it is: with a ``ConceptError``, or an error of another ``kind``."""
     from ..zoo.engine.errors import ConceptError
 
     try:
         attempt()
-    except ConceptError as error:
+    except kind or ConceptError as error:
         return str(error)
     return None
 

@@ -10,7 +10,7 @@ import fiftyone as fo
 
 from .engine.concepts import Concept
 from .engine.errors import ConceptError
-from .ledger import DEFAULT, Ledger
+from .ledger import DEFAULT, Ledger, label_of
 
 METHOD = "sam3_concepts"
 
@@ -96,6 +96,33 @@ def instances_fields(dataset: fo.Dataset, ledger: Ledger) -> tuple[str, ...]:
     schema = ledger.schema(dataset)
     names = dict.fromkeys([getattr(_run_config(dataset, ledger), "label_field", None), ledger.name])
     return tuple(n for n in names if n and getattr(schema.get(n), "document_type", None) is fo.Detections)
+
+
+def ledger_of(dataset: fo.Dataset, label_field: str, frames: bool = False) -> Ledger | None:
+    """The ledger whose instances are in ``label_field``: the one that was last told so, else the one of its name.
+
+    Args:
+        dataset: the dataset
+        label_field: without "frames."
+        frames: whether it lies on the frames of videos
+    """
+    for name in dataset.list_runs(method=METHOD):
+        ledger = Ledger(name, frames)
+        config = _run_config(dataset, ledger)
+        if getattr(config, "label_field", None) == label_field and ledger.presence in ledger.schema(dataset):
+            return ledger
+    if not label_field.isidentifier():
+        return None
+    ledger = Ledger(label_field, frames)
+    return ledger if ledger.presence in ledger.schema(dataset) else None
+
+
+def asked_phrases(dataset: fo.Dataset, ledger: Ledger) -> dict[str, list[str]]:
+    """Every concept that was ever asked -> the phrases it was asked with, in the order of the record."""
+    known = getattr(_run_config(dataset, ledger), "concepts", None) or {}
+    prefix = f"{ledger.presence}."
+    held = [path.removeprefix(prefix) for path in ledger.schema(dataset, flat=True) if path.startswith(prefix)]
+    return {label: list(known.get(label, {}).get("phrases", ())) for label in [*known, *map(label_of, held)]}
 
 
 def _setting(entry: Mapping[str, Any], name: str) -> Any:

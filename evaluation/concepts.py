@@ -1,0 +1,334 @@
+"""How good are the concepts of a dataset? A ledger's field against ground truth, with the metrics of SA-Co.
+
+    evaluation = evaluate_concepts(dataset, "sam3", "ground_truth", exhaustive=True, eval_key="eval")
+    print(evaluation)                  # cgF1, pmF1, IL_MCC, and what cannot be trusted
+    evaluation.table.to_pandas()       # by concept
+    dataset.match(F("eval_outcome.cap") == "fp")   # images in which a cap was made up
+    dataset.to_evaluation_patches("eval")          # and all that FiftyOne does with its own evaluations
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import fiftyone as fo
+import fiftyone.core.utils as fou
+
+from .gold import CROWDS
+from .judges import ImageJudge, Judged, Settings
+from .policy import EvaluationError, GroundTruthNames, Policy, make_policy
+from .record import Record, check_key, load_table
+from .report import report, text
+from .table import PairTable
+from .video_judge import VideoJudge
+
+if __package__ == "evaluation":
+    from zoo.ledger import DEFAULT
+    from zoo.masklets import field_of_masklets
+    from zoo.provenance import asked_phrases, ledger_of
+else:
+    from ..zoo.ledger import DEFAULT
+    from ..zoo.masklets import field_of_masklets
+    from ..zoo.provenance import asked_phrases, ledger_of
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptEvaluation:
+    """What came of an evaluation.
+
+    Attributes:
+        table: the pairs that count; concepts are labels, media are the ids of samples. Empty if none does.
+        notes: what was left out, and why; a sentence each.
+        key: under which it is stored, if it is.
+    """
+
+    table: PairTable
+    notes: tuple[str, ...] = ()
+    key: str | None = None
+
+    def report(self) -> dict[str, Any]:
+        """All numbers as plain Python, see :func:`evaluation.report.report`."""
+        return report(self.table, self.notes) if len(self.table) else {"pairs_evaluated": 0, "warnings": [*self.notes]}
+
+    def __str__(self) -> str:
+        return text(self.table, self.notes) if len(self.table) else "\n".join(["no pair counts", *self.notes])
+
+
+@dataclass(frozen=True)
+class Step:
+    """``done`` of ``total`` samples or videos; ``result`` once all are."""
+
+    done: int
+    total: int
+    result: ConceptEvaluation | None = None
+
+
+def evaluate_concepts(
+    samples: fo.core.collections.SampleCollection,
+    pred_field: str = DEFAULT,
+    gt_field: str = "ground_truth",
+    eval_key: str | None = None,
+    *,
+    progress: bool | Callable | None = None,
+    **settings: Any,
+) -> ConceptEvaluation:
+    """Evaluate the concepts that were found in images, videos or image sequences.
+
+    With ``eval_key``, labels get ``<key>`` ("tp", "fp", "fn"), ``<key>_iou`` and ``<key>_id``; samples get
+    ``<key>_tp``, ``<key>_fp``, ``<key>_fn``, ``<key>_outcome.<concept>`` ("tp", "fp", "tn", "fn": is the concept there,
+    and was it said to be?) and ``<key>_error``. A ground-truth label that is found as one concept and missed as another
+    is a "fn"; ``<key>_missed`` lists the latter. In videos, labels are marked frame by frame, as HOTA matches them, and
+    have ``<key>_masklet`` for the whole masklet by its volume, as do the masklets' records.
+
+    Args:
+        samples: a dataset or view of images or videos, or a view that groups images into sequences.
+        pred_field: instances of concepts, ``Detections``; of videos, in the frames.
+        gt_field: ground truth, ``Detections``; labels are compared without regard to case.
+        eval_key: a name for the evaluation, as in ``evaluate_detections``; an earlier one of that name is replaced.
+            Default: nothing is stored.
+        progress: whether to show a progress bar, or a function to call, as everywhere in FiftyOne.
+        **settings: see :func:`evaluation_steps`.
+
+    Raises:
+        EvaluationError: before anything is stored, see :func:`evaluation_steps`.
+    """
+    steps = evaluation_steps(samples, pred_field, gt_field, eval_key, **settings)
+    step = next(steps)
+    with fou.ProgressBar(total=step.total, progress=progress) as bar:
+        for step in steps:
+            bar.set_iteration(step.done)
+    return step.result
+
+
+def evaluation_steps(
+    samples: fo.core.collections.SampleCollection,
+    pred_field: str = DEFAULT,
+    gt_field: str = "ground_truth",
+    eval_key: str | None = None,
+    *,
+    concepts: Sequence[str] | None = None,
+    gt_labels: GroundTruthNames | None = None,
+    exhaustive: bool | Iterable[str] | None = None,
+    negatives_field: str | None = None,
+    not_exhaustive_field: str | None = None,
+    threshold: float | Mapping[str, float] = 0.5,
+    iou: float = 0.5,
+    use_masks: bool = True,
+    crowd: Literal["official", "ignore"] = "official",
+    iscrowd: str = "iscrowd",
+) -> Iterator[Step]:
+    """As :func:`evaluate_concepts`, a sample at a time; the last step has the result.
+
+    Args:
+        samples, pred_field, gt_field, eval_key: see there.
+        concepts: labels to evaluate. Default: all that were asked. Of a field that no ledger belongs to, all these
+            count as asked of every sample.
+        gt_labels: concept → the ground-truth label, or labels, or an expression such as
+            ``(F("label") == "cap") & (F("colour") == "red")``. Default: the concept's label, and its phrases.
+        exhaustive: True if every instance of every concept is labelled, or the concepts of which it is.
+        negatives_field: lists the concepts that people found absent from a sample.
+        not_exhaustive_field: lists the concepts whose instances are not all labelled in a sample; left out there.
+        threshold: predictions below do not count; for all, or by concept.
+        iou: from which IoU on a label is called a true positive; the metrics go through all thresholds.
+        use_masks: compare masks, or boxes.
+        crowd: "official" drops crowd regions, "ignore" forgives what lies in them.
+        iscrowd: the attribute that says so.
+
+    Yields:
+        first with nothing done
+
+    Raises:
+        EvaluationError: before anything is stored: unknown fields or concepts, no word about absence, a key that is
+            taken, labels without masks.
+    """
+    dataset = samples._root_dataset
+    sequences = bool(getattr(samples, "_is_dynamic_groups", False))
+    video = sequences or samples.media_type == fo.core.media.VIDEO
+    _check_media(samples, sequences)
+    bare = [_field(samples, name, path) for name, path in (("pred_field", pred_field), ("gt_field", gt_field))]
+    framed = samples.media_type == fo.core.media.VIDEO
+    ledger = ledger_of(dataset, bare[0], frames=framed)
+    known = asked_phrases(dataset, ledger) if ledger else {}
+    chosen = _chosen(concepts, known, bare[0])
+    policy = make_policy(
+        samples, f"frames.{bare[1]}" if framed else bare[1], chosen, phrases=known, gt_labels=gt_labels,
+        exhaustive=exhaustive, negatives_field=negatives_field, not_exhaustive_field=not_exhaustive_field,
+    )  # fmt: skip
+    if crowd not in CROWDS:
+        raise EvaluationError(f"crowd is {crowd!r}; want one of {list(CROWDS)}")
+    thresholds = _thresholds(threshold, chosen)
+    if not 0 < iou <= 1:
+        raise EvaluationError(f"iou is {iou}; want a number above 0, at most 1")
+    if use_masks:
+        _check_masks(samples, bare, framed)
+    settings = Settings(
+        *bare, policy, thresholds, ledger, use_masks, iou, CROWDS[crowd], iscrowd, eval_key
+    )  # fmt: skip
+    if eval_key is not None:
+        check_key(dataset, eval_key)
+    total = len(samples)
+    yield Step(0, total)
+
+    record = None
+    if eval_key is not None:
+        record = Record(samples, settings, video)
+        record.begin()
+    judged: list[tuple[str, Judged]] = []
+    failed: list[str] = []
+    judge = VideoJudge(settings) if video else ImageJudge(settings)
+    for done, (sample, pairs) in enumerate(_judged(samples, settings, judge, sequences), 1):
+        if isinstance(pairs, str):
+            failed.append(pairs)
+        else:
+            judged += [(sample, pair) for pair in pairs]
+        if done < total:
+            yield Step(done, total)
+    table = PairTable([j.counts for _, j in judged], [j.concept for _, j in judged], [s for s, _ in judged])
+    result = ConceptEvaluation(table, tuple(_notes(policy, judge, failed, eval_key)), eval_key)
+    if record is not None:
+        about = dict(
+            pred_field=pred_field, gt_field=gt_field, concepts=list(chosen), thresholds=thresholds, iou=iou,
+            use_masks=use_masks, crowd=crowd, notes=list(result.notes),
+            exhaustive=True if policy.exhaustive is None else sorted(policy.exhaustive),
+            negatives_field=negatives_field, not_exhaustive_field=not_exhaustive_field,
+        )  # fmt: skip
+        record.finish(table if judged else None, result.report(), about)
+    yield Step(total, total, result)
+
+
+def load_concept_evaluation(dataset: fo.Dataset, eval_key: str) -> ConceptEvaluation:
+    """An evaluation that was stored: all its numbers, by concept and with intervals, without matching anything anew.
+
+    Raises:
+        EvaluationError: there is none of that key
+    """
+    table, about = load_table(dataset, eval_key)
+    return ConceptEvaluation(table or PairTable([], [], []), tuple(about.get("notes", ())), eval_key)
+
+
+def _judged(
+    samples: fo.core.collections.SampleCollection, settings: Settings, judge: ImageJudge | VideoJudge, sequences: bool
+) -> Iterator[tuple[str, list[Judged] | str]]:
+    """Sample id, and its pairs, or why there are none. A sample that cannot be judged costs itself."""
+    for view in samples.iter_dynamic_groups() if sequences else [samples]:
+        view = _slim(view, settings)
+        with view.save_context() as context:
+            for unit in [list(view)] if sequences else ([sample] for sample in view):
+                before = len(settings.matches)
+                pairs: list[Judged] | str
+                try:
+                    pairs = _pairs(judge, unit, sequences)
+                except Exception as error:  # whatever a label's mask holds, or the reading of its file raises
+                    del settings.matches[before:]
+                    pairs = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                    if settings.key is not None:
+                        unit[0][f"{settings.key}_error"] = pairs
+                if settings.key is not None:
+                    for sample in unit:
+                        context.save(sample)
+                yield unit[0].id, pairs
+
+
+def _pairs(judge: ImageJudge | VideoJudge, unit: Sequence[fo.Sample], sequence: bool) -> list[Judged]:
+    """The pairs of an image, of a video, or of the images of a sequence."""
+    if isinstance(judge, ImageJudge):
+        return judge.judge(unit[0])
+    if sequence:
+        return judge.judge(unit[0], unit)
+    return judge.judge(unit[0], sorted(unit[0].frames.values(), key=lambda frame: frame.frame_number))
+
+
+def _slim(view: fo.core.collections.SampleCollection, settings: Settings) -> fo.DatasetView:
+    """Nothing but the fields that are read."""
+    framed = view.media_type == fo.core.media.VIDEO
+    names = [settings.pred_field, settings.gt_field, *([settings.ledger.presence] if settings.ledger else [])]
+    paths = [f"frames.{name}" for name in names] if framed else names
+    records = field_of_masklets(settings.pred_field)
+    return view.select_fields([*paths, *settings.policy.fields, *([records] if view.has_field(records) else [])])
+
+
+def _check_media(samples: fo.core.collections.SampleCollection, sequences: bool) -> None:
+    kind = samples.media_type
+    if samples._is_clips or samples._is_frames or samples._is_patches:
+        raise EvaluationError(f"{type(samples).__name__} cannot be evaluated: evaluate the images or videos themselves")
+    if not sequences and kind not in (fo.core.media.IMAGE, fo.core.media.VIDEO) and len(samples):
+        hint = ": pick a slice with select_group_slices()" if kind == fo.core.media.GROUP else ""
+        raise EvaluationError(f"{samples._root_dataset.name!r} holds {kind} samples, not images or videos{hint}")
+    if not len(samples):
+        raise EvaluationError(f"There are no samples to evaluate in {samples._root_dataset.name!r}")
+
+
+def _field(samples: fo.core.collections.SampleCollection, name: str, path: str) -> str:
+    """The name of a field of ``Detections``, without "frames.".
+
+    Raises:
+        EvaluationError: it is none
+    """
+    bare, framed = path.removeprefix("frames."), samples.media_type == fo.core.media.VIDEO
+    schema = (samples.get_frame_field_schema() if framed else samples.get_field_schema()) or {}
+    where = "frame field" if framed else "field"
+    if bare not in schema or (path.startswith("frames.") and not framed):
+        labels = sorted(n for n, f in schema.items() if getattr(f, "document_type", None) is fo.Detections)
+        raise EvaluationError(
+            f"{name}={path!r} is no {where} of {samples._root_dataset.name!r}; with Detections it has {labels}"
+        )
+    held = getattr(schema[bare], "document_type", None)
+    if held is not fo.Detections:
+        kind = held.__name__ if held is not None else type(schema[bare]).__name__
+        raise EvaluationError(f"{name}={path!r} holds {kind}; want Detections")
+    return bare
+
+
+def _chosen(concepts: Sequence[str] | None, known: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    if isinstance(concepts, str):
+        concepts = [name.strip() for name in concepts.split(",") if name.strip()]
+    if concepts is None and not known:
+        raise EvaluationError(
+            f"No ledger says what was asked of {field!r}: name the concepts to evaluate, concepts=['dog', …]"
+        )
+    chosen = tuple(dict.fromkeys(known if concepts is None else concepts))
+    never = [concept for concept in chosen if known and concept not in known]
+    if never:
+        raise EvaluationError(f"{never[0]!r} was never asked; asked were {', '.join(map(repr, known))}")
+    if not chosen:
+        raise EvaluationError("concepts is empty: name at least one, or leave it out for all that were asked")
+    return chosen
+
+
+def _thresholds(threshold: float | Mapping[str, float], concepts: Sequence[str]) -> dict[str, float]:
+    """One for each concept."""
+    if isinstance(threshold, Mapping):
+        lacking = [concept for concept in concepts if concept not in threshold]
+        if lacking:
+            raise EvaluationError(f"threshold has none for {lacking[0]!r}; give one for each concept, or one number")
+        found = {concept: threshold[concept] for concept in concepts}
+    else:
+        found = dict.fromkeys(concepts, threshold)
+    for concept, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            raise EvaluationError(f"the threshold of {concept!r} is {value!r}; want a number")
+    return found
+
+
+def _check_masks(samples: fo.core.collections.SampleCollection, fields: Sequence[str], framed: bool) -> None:
+    """Refuse a field none of whose labels has a mask."""
+    for field in fields:
+        path = f"frames.{field}" if framed else field
+        masks = samples.count(f"{path}.detections.mask") + samples.count(f"{path}.detections.mask_path")
+        if not masks and samples.count(f"{path}.detections"):
+            raise EvaluationError(f"The labels of {path!r} have no masks; use_masks=False compares boxes")
+
+
+def _notes(
+    policy: Policy, judge: ImageJudge | VideoJudge, failed: Sequence[str], key: str | None
+) -> Iterator[str]:
+    if failed:
+        where = f"see {key}_error" if key else "the first: " + failed[0]
+        yield f"{len(failed)} samples could not be evaluated; {where}"
+    yield from policy.notes()
+    if isinstance(judge, VideoJudge):
+        for reason, count in judge.frames_left.items():
+            yield f"{count} frames are left out: {reason}"

@@ -1,0 +1,206 @@
+"""One video's masklets against its ground truth, concept by concept; what comes of it goes on its labels.
+
+Both sides are followed by ``instance``, or by ``index``. Frames count if they have ground truth (an empty
+``Detections`` says that nothing is there; no ``Detections`` says nothing) and were asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+
+from .judges import Judged, Marks, Settings, is_crowd, outcomes, score_of
+from .shapes import image_size, to_rle
+from .tracks import Track
+from .video_pairs import VideoPairMatch, match_video_pair
+
+if __package__ == "evaluation":
+    from zoo.masklets import field_of_masklets
+else:
+    from ..zoo.masklets import field_of_masklets
+
+
+@dataclass
+class _Frame:
+    """One frame that counts: its document, the labels of both sides, and what it was asked."""
+
+    document: Any
+    truth: list[fo.Detection]
+    found: list[fo.Detection]
+    asked: set[str]
+    marks: Marks
+
+
+class _Masklet:
+    """One object's labels: where each is, as (frame, place among its labels)."""
+
+    def __init__(self) -> None:
+        self.places: dict[int, int] = {}
+
+
+class VideoJudge:
+    """Judges videos, and sequences of images.
+
+    Attributes:
+        frames_left: frames that do not count, by reason.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.frames_left: Counter[str] = Counter()
+
+    def judge(self, sample: Any, documents: Iterable[Any]) -> list[Judged]:
+        """The pairs of one video that count; its labels are marked.
+
+        Args:
+            sample: the video, or the first image of a sequence: it holds the masklets, and gets the outcomes
+            documents: its frames, or images, in order
+
+        Raises:
+            ValueError: labels that cannot be followed or compared
+        """
+        s, policy = self.settings, self.settings.policy
+        frames = list(self._frames(documents))
+        if not frames:
+            policy.skipped["no frame has ground truth and was asked"] += len(policy.concepts)
+            return []
+        first = frames[0].document
+        known = getattr(first, "metadata", None) if isinstance(first, fo.core.sample._SampleMixin) else None
+        size = image_size(known or sample.metadata, (x for f in frames for x in [*f.truth, *f.found]))
+        judged, whole = [], {}
+        for concept in policy.concepts:
+            mine = [frame for frame in frames if concept in frame.asked]
+            truth = _followed(mine, "truth", lambda f, c=concept: policy.instances(c, f.truth))
+            if not policy.counts(concept, sample, bool(truth), bool(mine)):
+                continue
+            found = _followed(mine, "found", lambda f, c=concept: [i for i, x in enumerate(f.found) if x.label == c])
+            match = match_video_pair(
+                [self._track(mine, masklet, "truth", size) for masklet in truth],
+                [self._track(mine, masklet, "found", size) for masklet in found],
+                len(mine),
+                threshold=s.thresholds[concept],
+            )
+            judged.append(Judged(concept, match.counts))
+            self._mark_frames(concept, mine, truth, found, match)
+            whole |= self._mark_masklets(mine, truth, found, match)
+        totals = np.sum([frame.marks.write(frame.document) for frame in frames], axis=0)
+        if s.key is not None:
+            for name, number in zip(("tp", "fp", "fn"), totals.tolist(), strict=True):
+                sample[f"{s.key}_{name}"] = number
+            sample[f"{s.key}_outcome"] = outcomes(judged)
+            self._mark_records(sample, whole)
+        return judged
+
+    def _frames(self, documents: Iterable[Any]) -> Iterator[_Frame]:
+        s = self.settings
+        for document in documents:
+            truth, found, asked = document[s.gt_field], document[s.pred_field], s.asked(document)
+            if truth is None:
+                self.frames_left["they have no ground truth"] += 1
+            elif not asked:
+                self.frames_left["they were not asked"] += 1
+            else:
+                labels = truth.detections, found.detections if found is not None else []
+                yield _Frame(document, *labels, asked, Marks(s, *labels))
+
+    def _track(self, frames: Sequence[_Frame], masklet: _Masklet, side: str, size: tuple[int, int] | None) -> Track:
+        labels = {t: getattr(frames[t], side)[place] for t, place in masklet.places.items()}
+        if side == "truth":
+            score, crowd = 1.0, any(is_crowd(label, self.settings.iscrowd) for label in labels.values())
+        else:
+            score, crowd = _score(list(labels.values())), False
+        return Track({t: self._rle(label, size) for t, label in labels.items()}, score=score, crowd=crowd)
+
+    def _rle(self, label: fo.Detection, size: tuple[int, int] | None) -> dict[str, Any]:
+        if size is None:
+            raise ValueError("the size of the frames is not known: run dataset.compute_metadata()")
+        if self.settings.use_masks:
+            return to_rle(label, size)
+        sides = zip(label.bounding_box[:1:-1], size, strict=True)
+        height, width = (max(round(part * whole), 1) for part, whole in sides)
+        box = fo.Detection(label=label.label, bounding_box=label.bounding_box, mask=np.ones((height, width), bool))
+        return to_rle(box, size)
+
+    def _mark_frames(
+        self, concept: str, frames: Sequence[_Frame], truth: Sequence[_Masklet], found: Sequence[_Masklet],
+        match: VideoPairMatch,
+    ) -> None:  # fmt: skip
+        """What HOTA sees: every label of every frame."""
+        for t, frame in enumerate(frames):
+            kept = [found[p].places[t] for p in match.above if t in found[p].places]
+            objects = [masklet.places[t] for masklet in truth if t in masklet.places]
+            pairs = [
+                (found[p].places[t], truth[g].places[t], float(iou))
+                for p, g, iou in zip(*match.frames.get(t, ((), (), ())), strict=True)
+            ]
+            frame.marks.add(concept, kept, objects, pairs)
+
+    def _mark_masklets(
+        self, frames: Sequence[_Frame], truth: Sequence[_Masklet], found: Sequence[_Masklet], match: VideoPairMatch
+    ) -> dict[int, tuple[str, float | None]]:
+        """What cgF1 sees: whole masklets. Index → outcome and volume IoU, of the predicted ones."""
+        key, by_index = self.settings.key, {}
+        pairs = zip(match.masklets.pred.tolist(), match.masklets.gt.tolist(), match.masklets.iou.tolist(), strict=True)
+        good = {p: (g, iou) for p, g, iou in pairs if iou >= self.settings.iou}
+        claimed = {g for g, _ in good.values()}
+        for p in match.masklets.kept.tolist():
+            outcome = "tp" if p in good else "fp"
+            for t, place in found[p].places.items():
+                label = frames[t].found[place]
+                by_index[label.index] = outcome, good[p][1] if p in good else None
+                if key is not None:
+                    label[f"{key}_masklet"] = outcome
+        for g, masklet in enumerate(truth):
+            for t, place in masklet.places.items():
+                label = frames[t].truth[place]
+                if key is not None and not is_crowd(label, self.settings.iscrowd):
+                    missed = g not in claimed or label.get_attribute_value(f"{key}_masklet", default=None) == "fn"
+                    label[f"{key}_masklet"] = "fn" if missed else "tp"
+        return by_index
+
+    def _mark_records(self, sample: Any, whole: dict[int, tuple[str, float | None]]) -> None:
+        name = field_of_masklets(self.settings.pred_field)
+        records = sample[name] if sample.has_field(name) else None
+        if not isinstance(records, fo.TemporalDetections):
+            return
+        for record in records.detections:
+            outcome, iou = whole.get(record.get_attribute_value("index", default=None), (None, None))
+            if outcome is not None:
+                record[self.settings.key] = outcome
+                record[f"{self.settings.key}_iou"] = iou
+
+
+def _followed(frames: Sequence[_Frame], side: str, chosen: Any) -> list[_Masklet]:
+    """The masklets of one side, in the order of their first frames.
+
+    Raises:
+        ValueError: a label that says not which object it is, or two of one object in a frame
+    """
+    masklets: dict[Any, _Masklet] = {}
+    for t, frame in enumerate(frames):
+        for place in chosen(frame):
+            label = getattr(frame, side)[place]
+            instance = label.get_attribute_value("instance", default=None)
+            if instance is None and label.index is None:
+                raise ValueError(
+                    f"the {label.label!r} with the id {label.id} has neither an index nor an instance: which object is "
+                    "it in the other frames?"
+                )
+            identity = label.index if instance is None else instance.id
+            masklet = masklets.setdefault(identity, _Masklet())
+            if t in masklet.places:
+                raise ValueError(f"two labels {label.label!r} of a frame have the same index or instance ({identity})")
+            masklet.places[t] = place
+    return list(masklets.values())
+
+
+def _score(labels: Sequence[fo.Detection]) -> float:
+    """A masklet's score: of the detection that it began with, else its mean confidence."""
+    births = [label.get_attribute_value("birth_score", default=None) for label in labels]
+    born = next((float(score) for score in births if score is not None), None)
+    return float(np.mean([score_of(label) for label in labels])) if born is None else born
