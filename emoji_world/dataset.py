@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fiftyone as fo
 import numpy as np
+from fiftyone import ViewField as F
 from PIL import Image
 
 from .scenes import Scene, render, sample_scene
@@ -26,6 +27,11 @@ CONCEPTS: tuple[str, ...] = (
     "blue cap",
     "red fire truck",
 )
+#: what these are in the ground truth, whose labels are nouns and whose colours are attributes: for ``gt_labels=``
+GT_LABELS = {
+    f"{colour} {noun}": (F("label") == noun) & (F("colour") == colour)
+    for colour, noun in (("red", "cap"), ("blue", "cap"), ("red", "fire truck"))
+}
 #: scenes of the demo have seeds below every other use of the world
 _SEEDS = range(0, 5000)
 

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATASET = "sam3-demo"
 CLIPS = "sam3-demo-clips"
 LABEL_FIELD = "sam3"
+EVALUATION = "eval"
 
 
 def main() -> None:
@@ -21,12 +22,13 @@ def main() -> None:
     import fiftyone as fo
     import torch
 
+    from evaluation.concepts import evaluate_concepts
     from zoo.sidebar import show
     from zoo.source import load_model
     from zoo.track import track
 
     from .clip_dataset import CLIP_CONCEPTS, build_clips
-    from .dataset import CONCEPTS, build_dataset
+    from .dataset import CONCEPTS, GT_LABELS, build_dataset
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     print("Drawing 60 scenes ...", flush=True)
@@ -47,16 +49,24 @@ def main() -> None:
     clips.app_config.color_scheme = fo.ColorScheme(color_by="instance")  # one colour a masklet
     clips.save()
     print(masklet_table(clips, CLIP_CONCEPTS))
+    print("\nMeasured against their ground truth, in which everything is labelled.")
+    for measured, names, what in ((dataset, GT_LABELS, "images"), (clips, None, "clips")):
+        found = evaluate_concepts(
+            measured, LABEL_FIELD, "ground_truth", EVALUATION, exhaustive=True, gt_labels=names, progress=False
+        )
+        print(f"\n{what}:\n{found}", flush=True)
     print(
         f'\nBoth datasets are there until the next `make demo`:  fo.load_dataset("{DATASET}"), '
-        f'fo.load_dataset("{CLIPS}")\nTry:  dataset.match(F("{LABEL_FIELD}_presence.red cap") > 0.5)'
+        f'fo.load_dataset("{CLIPS}")\nTry:  dataset.match(F("{LABEL_FIELD}_presence.red cap") > 0.5),  '
+        f'dataset.match(F("{EVALUATION}_outcome.fp").contains("cap"))'
     )
     if os.environ.get("APP") == "0":
         return
     session = fo.launch_app(dataset)
     print(
-        f"\nThe App is open at {session.url} - filter by {LABEL_FIELD}_presence in the sidebar; the clips are the "
-        f"dataset {CLIPS}, in the selector at the top. Ctrl+C ends it."
+        f"\nThe App is open at {session.url} - filter by {LABEL_FIELD}_presence in the sidebar; the numbers are in the "
+        f'panel Model Evaluation ("+" beside Samples); the clips are the dataset {CLIPS}, in the selector at the top. '
+        "Ctrl+C ends it."
     )
     session.wait(-1)
 

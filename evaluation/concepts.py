@@ -3,13 +3,12 @@
     evaluation = evaluate_concepts(dataset, "sam3", "ground_truth", exhaustive=True, eval_key="eval")
     print(evaluation)                  # cgF1, pmF1, IL_MCC, and what cannot be trusted
     evaluation.table.to_pandas()       # by concept
-    dataset.match(F("eval_outcome.cap") == "fp")   # images in which a cap was made up
+    dataset.match(F("eval_outcome.fp").contains("cap"))   # images in which a cap was made up
     dataset.to_evaluation_patches("eval")          # and all that FiftyOne does with its own evaluations
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,11 +16,13 @@ from typing import Any, Literal
 import fiftyone as fo
 import fiftyone.core.utils as fou
 
+from .checks import check_masks, check_media, chosen_concepts, detections_field, thresholds_of
 from .gold import CROWDS
 from .judges import ImageJudge, Judged, Settings
 from .policy import EvaluationError, GroundTruthNames, Policy, make_policy
 from .record import Record, check_key, load_table
 from .report import report, text
+from .saco import CONCEPTS
 from .table import PairTable
 from .video_judge import VideoJudge
 
@@ -69,7 +70,7 @@ class Step:
 def evaluate_concepts(
     samples: fo.core.collections.SampleCollection,
     pred_field: str = DEFAULT,
-    gt_field: str = "ground_truth",
+    gt_field: str | Sequence[str] = "ground_truth",
     eval_key: str | None = None,
     *,
     progress: bool | Callable | None = None,
@@ -78,7 +79,7 @@ def evaluate_concepts(
     """Evaluate the concepts that were found in images, videos or image sequences.
 
     With ``eval_key``, labels get ``<key>`` ("tp", "fp", "fn"), ``<key>_iou`` and ``<key>_id``; samples get
-    ``<key>_tp``, ``<key>_fp``, ``<key>_fn``, ``<key>_outcome.<concept>`` ("tp", "fp", "tn", "fn": is the concept there,
+    ``<key>_tp``, ``<key>_fp``, ``<key>_fn``, ``<key>_outcome``: lists "tp", "fp", "tn", "fn" of concepts (is it there,
     and was it said to be?) and ``<key>_error``. A ground-truth label that is found as one concept and missed as another
     is a "fn"; ``<key>_missed`` lists the latter. In videos, labels are marked frame by frame, as HOTA matches them, and
     have ``<key>_masklet`` for the whole masklet by its volume, as do the masklets' records.
@@ -86,7 +87,8 @@ def evaluate_concepts(
     Args:
         samples: a dataset or view of images or videos, or a view that groups images into sequences.
         pred_field: instances of concepts, ``Detections``; of videos, in the frames.
-        gt_field: ground truth, ``Detections``; labels are compared without regard to case.
+        gt_field: ground truth, ``Detections``; labels are compared without regard to case. Several fields of images are
+            several annotators: each pair is measured against the one it agrees with best, as in SA-Co/Gold.
         eval_key: a name for the evaluation, as in ``evaluate_detections``; an earlier one of that name is replaced.
             Default: nothing is stored.
         progress: whether to show a progress bar, or a function to call, as everywhere in FiftyOne.
@@ -106,7 +108,7 @@ def evaluate_concepts(
 def evaluation_steps(
     samples: fo.core.collections.SampleCollection,
     pred_field: str = DEFAULT,
-    gt_field: str = "ground_truth",
+    gt_field: str | Sequence[str] = "ground_truth",
     eval_key: str | None = None,
     *,
     concepts: Sequence[str] | None = None,
@@ -147,26 +149,33 @@ def evaluation_steps(
     dataset = samples._root_dataset
     sequences = bool(getattr(samples, "_is_dynamic_groups", False))
     video = sequences or samples.media_type == fo.core.media.VIDEO
-    _check_media(samples, sequences)
-    bare = [_field(samples, name, path) for name, path in (("pred_field", pred_field), ("gt_field", gt_field))]
+    check_media(samples, sequences)
+    gt_fields = [gt_field] if isinstance(gt_field, str) else list(gt_field)
+    if not gt_fields or (video and len(gt_fields) > 1):
+        raise EvaluationError(f"gt_field is {gt_field!r}; want one field, or, of images, one for each annotator")
+    paths = [("pred_field", pred_field), *(("gt_field", path) for path in gt_fields)]
+    bare = [detections_field(samples, name, path) for name, path in paths]
     framed = samples.media_type == fo.core.media.VIDEO
     ledger = ledger_of(dataset, bare[0], frames=framed)
     known = asked_phrases(dataset, ledger) if ledger else {}
-    chosen = _chosen(concepts, known, bare[0])
+    if not known and concepts is None and "saco" in dataset.info:
+        concepts = samples.distinct(CONCEPTS)
+    chosen = chosen_concepts(concepts, known, bare[0])
     policy = make_policy(
-        samples, f"frames.{bare[1]}" if framed else bare[1], chosen, phrases=known, gt_labels=gt_labels,
-        exhaustive=exhaustive, negatives_field=negatives_field, not_exhaustive_field=not_exhaustive_field,
+        samples, [f"frames.{name}" if framed else name for name in bare[1:]], chosen, phrases=known,
+        gt_labels=gt_labels, exhaustive=exhaustive, negatives_field=negatives_field,
+        not_exhaustive_field=not_exhaustive_field,
     )  # fmt: skip
     if crowd not in CROWDS:
         raise EvaluationError(f"crowd is {crowd!r}; want one of {list(CROWDS)}")
-    thresholds = _thresholds(threshold, chosen)
+    thresholds = thresholds_of(threshold, chosen)
     if not 0 < iou <= 1:
         raise EvaluationError(f"iou is {iou}; want a number above 0, at most 1")
     if use_masks:
-        _check_masks(samples, bare, framed)
+        check_masks(samples, bare, framed)
     settings = Settings(
-        *bare, policy, thresholds, ledger, use_masks, iou, CROWDS[crowd], iscrowd, eval_key
-    )  # fmt: skip
+        *bare[:2], policy, thresholds, ledger, use_masks, iou, CROWDS[crowd], iscrowd, eval_key, tuple(bare[2:])
+    )
     if eval_key is not None:
         check_key(dataset, eval_key)
     total = len(samples)
@@ -190,8 +199,8 @@ def evaluation_steps(
     result = ConceptEvaluation(table, tuple(_notes(policy, judge, failed, eval_key)), eval_key)
     if record is not None:
         about = dict(
-            pred_field=pred_field, gt_field=gt_field, concepts=list(chosen), thresholds=thresholds, iou=iou,
-            use_masks=use_masks, crowd=crowd, notes=list(result.notes),
+            pred_field=pred_field, gt_field=gt_fields[0], annotators=bare[2:], concepts=list(chosen),
+            thresholds=thresholds, iou=iou, use_masks=use_masks, crowd=crowd, notes=list(result.notes),
             exhaustive=True if policy.exhaustive is None else sorted(policy.exhaustive),
             negatives_field=negatives_field, not_exhaustive_field=not_exhaustive_field,
         )  # fmt: skip
@@ -244,82 +253,11 @@ def _pairs(judge: ImageJudge | VideoJudge, unit: Sequence[fo.Sample], sequence: 
 def _slim(view: fo.core.collections.SampleCollection, settings: Settings) -> fo.DatasetView:
     """Nothing but the fields that are read."""
     framed = view.media_type == fo.core.media.VIDEO
-    names = [settings.pred_field, settings.gt_field, *([settings.ledger.presence] if settings.ledger else [])]
+    names = [settings.pred_field, settings.gt_field, *settings.annotators]
+    names += [settings.ledger.presence] if settings.ledger else []
     paths = [f"frames.{name}" for name in names] if framed else names
     records = field_of_masklets(settings.pred_field)
     return view.select_fields([*paths, *settings.policy.fields, *([records] if view.has_field(records) else [])])
-
-
-def _check_media(samples: fo.core.collections.SampleCollection, sequences: bool) -> None:
-    kind = samples.media_type
-    if samples._is_clips or samples._is_frames or samples._is_patches:
-        raise EvaluationError(f"{type(samples).__name__} cannot be evaluated: evaluate the images or videos themselves")
-    if not sequences and kind not in (fo.core.media.IMAGE, fo.core.media.VIDEO) and len(samples):
-        hint = ": pick a slice with select_group_slices()" if kind == fo.core.media.GROUP else ""
-        raise EvaluationError(f"{samples._root_dataset.name!r} holds {kind} samples, not images or videos{hint}")
-    if not len(samples):
-        raise EvaluationError(f"There are no samples to evaluate in {samples._root_dataset.name!r}")
-
-
-def _field(samples: fo.core.collections.SampleCollection, name: str, path: str) -> str:
-    """The name of a field of ``Detections``, without "frames.".
-
-    Raises:
-        EvaluationError: it is none
-    """
-    bare, framed = path.removeprefix("frames."), samples.media_type == fo.core.media.VIDEO
-    schema = (samples.get_frame_field_schema() if framed else samples.get_field_schema()) or {}
-    where = "frame field" if framed else "field"
-    if bare not in schema or (path.startswith("frames.") and not framed):
-        labels = sorted(n for n, f in schema.items() if getattr(f, "document_type", None) is fo.Detections)
-        raise EvaluationError(
-            f"{name}={path!r} is no {where} of {samples._root_dataset.name!r}; with Detections it has {labels}"
-        )
-    held = getattr(schema[bare], "document_type", None)
-    if held is not fo.Detections:
-        kind = held.__name__ if held is not None else type(schema[bare]).__name__
-        raise EvaluationError(f"{name}={path!r} holds {kind}; want Detections")
-    return bare
-
-
-def _chosen(concepts: Sequence[str] | None, known: Mapping[str, Any], field: str) -> tuple[str, ...]:
-    if isinstance(concepts, str):
-        concepts = [name.strip() for name in concepts.split(",") if name.strip()]
-    if concepts is None and not known:
-        raise EvaluationError(
-            f"No ledger says what was asked of {field!r}: name the concepts to evaluate, concepts=['dog', …]"
-        )
-    chosen = tuple(dict.fromkeys(known if concepts is None else concepts))
-    never = [concept for concept in chosen if known and concept not in known]
-    if never:
-        raise EvaluationError(f"{never[0]!r} was never asked; asked were {', '.join(map(repr, known))}")
-    if not chosen:
-        raise EvaluationError("concepts is empty: name at least one, or leave it out for all that were asked")
-    return chosen
-
-
-def _thresholds(threshold: float | Mapping[str, float], concepts: Sequence[str]) -> dict[str, float]:
-    """One for each concept."""
-    if isinstance(threshold, Mapping):
-        lacking = [concept for concept in concepts if concept not in threshold]
-        if lacking:
-            raise EvaluationError(f"threshold has none for {lacking[0]!r}; give one for each concept, or one number")
-        found = {concept: threshold[concept] for concept in concepts}
-    else:
-        found = dict.fromkeys(concepts, threshold)
-    for concept, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-            raise EvaluationError(f"the threshold of {concept!r} is {value!r}; want a number")
-    return found
-
-
-def _check_masks(samples: fo.core.collections.SampleCollection, fields: Sequence[str], framed: bool) -> None:
-    """Refuse a field none of whose labels has a mask."""
-    for field in fields:
-        path = f"frames.{field}" if framed else field
-        masks = samples.count(f"{path}.detections.mask") + samples.count(f"{path}.detections.mask_path")
-        if not masks and samples.count(f"{path}.detections"):
-            raise EvaluationError(f"The labels of {path!r} have no masks; use_masks=False compares boxes")
 
 
 def _notes(

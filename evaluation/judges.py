@@ -10,19 +10,25 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
+from .following import score_of
 from .match import box_iou, mask_iou
+from .oracle import best_annotator
 from .pairs import Crowd, PairCounts, PairMatch, match_pair
 from .policy import Policy
 from .shapes import boxes, image_size, to_rle
 from .video_pairs import VideoPairCounts
 
 if __package__ == "evaluation":  # the repository's root is on the path, as in tests and scripts
-    from zoo.ledger import Ledger, field_of, recorded
+    from zoo.ledger import Ledger, recorded
 else:  # the repository is a package, as FiftyOne's plugins are
-    from ..zoo.ledger import Ledger, field_of, recorded
+    from ..zoo.ledger import Ledger, recorded
 
 Match: TypeAlias = tuple[str | None, str | None, float | None, float | None, str | None, str | None]
 """As FiftyOne's ``DetectionResults`` wants them: true label, predicted label, IoU, confidence, and the two ids."""
+
+
+OUTCOMES = ("tp", "fp", "tn", "fn")
+"""Of a concept in an image or video, masks ignored."""
 
 
 class Judged(NamedTuple):
@@ -46,6 +52,7 @@ class Settings:
         crowd: see :func:`evaluation.pairs.count_pair`.
         iscrowd: the attribute of ground truth that says so.
         key: names of the fields that are written begin with it; None: nothing is written.
+        annotators: fields of further annotators' ground truth, of images.
         matches: what was matched and what was not, so far.
     """
 
@@ -59,6 +66,7 @@ class Settings:
     crowd: Crowd = "drop"
     iscrowd: str = "iscrowd"
     key: str | None = None
+    annotators: tuple[str, ...] = ()
     matches: list[Match] = field(default_factory=list)
 
     def asked(self, document: Any) -> set[str]:
@@ -73,15 +81,16 @@ class Marks:
     true positive only if it was found as all of them.
     """
 
-    def __init__(self, settings: Settings, truth: Sequence[fo.Detection], found: Sequence[fo.Detection]) -> None:
-        self.settings, self.truth, self.found = settings, truth, found
-        self.missed: dict[int, list[str]] = {}
-        self.hit: dict[int, tuple[float, str]] = {}
-        self.taken: dict[int, tuple[float, str] | None] = {}
+    def __init__(self, settings: Settings, found: Sequence[fo.Detection]) -> None:
+        self.settings, self.found = settings, found
+        self._truth: dict[str, fo.Detection] = {}
+        self._missed: dict[str, list[str]] = {}
+        self._hit: dict[str, tuple[float, str]] = {}
+        self._taken: dict[int, tuple[float, str] | None] = {}
 
     def add(
-        self, concept: str, kept: Iterable[int], objects: Iterable[int],
-        matches: Iterable[tuple[int, int, float]], forgiven: Iterable[int] = (),
+        self, concept: str, kept: Iterable[int], objects: Sequence[fo.Detection],
+        matches: Iterable[tuple[int, fo.Detection, float]], forgiven: Iterable[int] = (),
     ) -> None:  # fmt: skip
         """One concept's labels.
 
@@ -92,25 +101,24 @@ class Marks:
             matches: (prediction, ground truth, IoU), whatever the IoU
             forgiven: predictions that are neither true nor false
         """
-        good = [(p, g, iou) for p, g, iou in matches if iou >= self.settings.iou]
-        partner = {p: (g, iou) for p, g, iou in good}
-        claimed = {g for _, g, _ in good}
-        matches_out = self.settings.matches
+        partner = {p: (label, iou) for p, label, iou in matches if iou >= self.settings.iou}
+        claimed, excused = {label.id for label, _ in partner.values()}, set(forgiven)
+        self._truth |= {label.id: label for label in objects}
+        out = self.settings.matches
         for p in kept:
-            label = self.found[p]
+            found = self.found[p]
             if p in partner:
-                g, iou = partner[p]
-                self.taken[p] = iou, self.truth[g].id
-                if g not in self.hit or iou > self.hit[g][0]:
-                    self.hit[g] = iou, label.id
-                matches_out.append((concept, concept, iou, label.confidence, self.truth[g].id, label.id))
-            elif p not in set(forgiven):
-                self.taken[p] = None
-                matches_out.append((None, concept, None, label.confidence, None, label.id))
-        for g in objects:
-            if g not in claimed:
-                self.missed.setdefault(g, []).append(concept)
-                matches_out.append((concept, None, None, None, self.truth[g].id, None))
+                truth, iou = partner[p]
+                self._taken[p] = iou, truth.id
+                self._hit[truth.id] = max(self._hit.get(truth.id, (0.0, "")), (iou, found.id))
+                out.append((concept, concept, iou, found.confidence, truth.id, found.id))
+            elif p not in excused:
+                self._taken[p] = None
+                out.append((None, concept, None, found.confidence, None, found.id))
+        for truth in objects:
+            if truth.id not in claimed:
+                self._missed.setdefault(truth.id, []).append(concept)
+                out.append((concept, None, None, None, truth.id, None))
 
     def write(self, document: Any) -> tuple[int, int, int]:
         """Write them, and their numbers on the sample or frame; whoever holds it saves it.
@@ -119,23 +127,23 @@ class Marks:
             TP, FP, FN
         """
         key = self.settings.key
-        tp = sum(pair is not None for pair in self.taken.values())
-        numbers = tp, len(self.taken) - tp, sum(len(concepts) for concepts in self.missed.values())
+        tp = sum(pair is not None for pair in self._taken.values())
+        numbers = tp, len(self._taken) - tp, sum(len(concepts) for concepts in self._missed.values())
         if key is None:
             return numbers
-        for p, pair in self.taken.items():
+        for p, pair in self._taken.items():
             _mark(self.found[p], key, "fp" if pair is None else "tp", pair)
-        for g in {*self.hit, *self.missed}:
-            _mark(self.truth[g], key, "fn" if g in self.missed else "tp", self.hit.get(g))
-            if g in self.missed:
-                self.truth[g][f"{key}_missed"] = self.missed[g]
-        for name, number in zip(("tp", "fp", "fn"), numbers, strict=True):
-            document[f"{key}_{name}"] = number
+        for number, truth in self._truth.items():
+            _mark(truth, key, "fn" if number in self._missed else "tp", self._hit.get(number))
+            if number in self._missed:
+                truth[f"{key}_missed"] = self._missed[number]
+        for name, count in zip(("tp", "fp", "fn"), numbers, strict=True):
+            document[f"{key}_{name}"] = count
         return numbers
 
 
 class ImageJudge:
-    """Judges images."""
+    """Judges images, against one annotator or several."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -147,31 +155,39 @@ class ImageJudge:
             ValueError: labels that cannot be compared
         """
         s, policy = self.settings, self.settings.policy
-        if sample[s.gt_field] is None:
+        fields = [s.gt_field, *s.annotators]
+        if any(sample[field] is None for field in fields):
             policy.skipped["there is no ground truth (an empty Detections says that nothing is there)"] += len(
                 policy.concepts
             )
             return []
-        truth, found = sample[s.gt_field].detections, _detections(sample[s.pred_field])
+        truths, found = [sample[field].detections for field in fields], _detections(sample[s.pred_field])
+        every = [label for truth in truths for label in truth]
         asked = s.asked(sample)
-        size = image_size(sample.metadata, [*truth, *found]) if s.use_masks else None
-        marks, judged = Marks(s, truth, found), []
-        for concept in policy.concepts:
-            objects = policy.instances(concept, truth)
-            if not policy.counts(concept, sample, bool(objects), concept in asked):
+        size = image_size(sample.metadata, [*every, *found]) if s.use_masks else None
+        marks, judged = Marks(s, found), []
+        for concept in policy.candidates(sample, every):
+            objects = [[truth[i] for i in policy.instances(concept, truth)] for truth in truths]
+            if not policy.counts(concept, sample, any(objects), concept in asked):
                 continue
             mine = [i for i, label in enumerate(found) if label.label == concept]
-            match = self._match(concept, [found[i] for i in mine], [truth[i] for i in objects], size)
-            judged.append(Judged(concept, match.counts))
-            kept = [mine[i] for i in match.kept]
-            forgiven = [mine[i] for i in match.kept if match.excused[i] >= s.iou]
-            matched = zip(match.pred.tolist(), match.gt.tolist(), match.iou.tolist(), strict=True)
-            pairs = [(mine[p], objects[g], iou) for p, g, iou in matched]
-            marks.add(concept, kept, [i for i in objects if not is_crowd(truth[i], s.iscrowd)], pairs, forgiven)
+            matches = [self._match(concept, [found[i] for i in mine], labels, size) for labels in objects]
+            best = best_annotator([match.counts for match in matches])
+            judged.append(Judged(concept, matches[best].counts))
+            self._mark(marks, concept, mine, objects[best], matches[best])
         marks.write(sample)
         if s.key is not None:
             sample[f"{s.key}_outcome"] = outcomes(judged)
         return judged
+
+    def _mark(
+        self, marks: Marks, concept: str, mine: Sequence[int], truth: Sequence[fo.Detection], match: PairMatch
+    ) -> None:
+        kept = [mine[i] for i in match.kept]
+        forgiven = [mine[i] for i in match.kept if match.excused[i] >= self.settings.iou]
+        matched = zip(match.pred.tolist(), match.gt.tolist(), match.iou.tolist(), strict=True)
+        objects = [label for label in truth if not is_crowd(label, self.settings.iscrowd)]
+        marks.add(concept, kept, objects, [(mine[p], truth[g], iou) for p, g, iou in matched], forgiven)
 
     def _match(
         self, concept: str, found: Sequence[fo.Detection], truth: Sequence[fo.Detection], size: tuple[int, int] | None
@@ -189,22 +205,20 @@ class ImageJudge:
 
 
 def outcomes(judged: Iterable[Judged]) -> fo.DynamicEmbeddedDocument:
-    """Concept → "tp", "fp", "tn" or "fn": is it there, and was it said to be? What does not count is left out."""
-    found = {}
+    """Lists of concepts, "tp", "fp", "tn" and "fn": is it there, and was it said to be? What does not count is in none.
+
+    Lists, so that the App offers four filters, each with the concepts to choose from, whatever their number.
+    """
+    found: dict[str, list[str]] = {name: [] for name in OUTCOMES}
     for concept, counts in judged:
         pair = counts.volume if isinstance(counts, VideoPairCounts) else counts
-        found[field_of(concept)] = ("t" if pair.has_gt == pair.has_pred else "f") + ("p" if pair.has_pred else "n")
+        found[("t" if pair.has_gt == pair.has_pred else "f") + ("p" if pair.has_pred else "n")].append(concept)
     return fo.DynamicEmbeddedDocument(**found)
 
 
 def is_crowd(label: fo.Detection, attribute: str) -> bool:
     """Whether a label of the ground truth is a region of many objects."""
     return bool(label.get_attribute_value(attribute, default=False))
-
-
-def score_of(label: fo.Detection) -> float:
-    """A prediction's confidence; one that a person drew has none, and is sure."""
-    return 1.0 if label.confidence is None else float(label.confidence)
 
 
 def _detections(held: fo.Detections | None) -> list[fo.Detection]:

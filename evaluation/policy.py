@@ -6,7 +6,8 @@ and IL_MCC lives on that difference. So it must be said, in one of three ways:
 * ``exhaustive=True``: every instance of every concept is labelled;
 * ``exhaustive=["dog", …]``: of these concepts, every instance is. Pairs of other concepts are left out;
 * ``negatives_field="negatives"``: a field that lists the concepts which people found absent from a sample (LVIS). The
-  labelled concepts of a sample count as exhaustive then, but for those in ``not_exhaustive_field``.
+  labelled concepts of a sample count as exhaustive then, but for those in ``not_exhaustive_field``. A dataset that was
+imported from SA-Co has such fields, and needs no word.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any, TypeAlias
 
 import fiftyone as fo
 from fiftyone.core.expressions import ViewExpression
+
+from .saco import NEGATIVES, NOT_EXHAUSTIVE
 
 GroundTruthNames: TypeAlias = Mapping[str, "str | Sequence[str] | ViewExpression"]
 """concept → the ground-truth label(s) that mean it, or an expression on labels that is true of its instances."""
@@ -60,6 +63,23 @@ class Policy:
         if concept in self.ids:
             return [i for i, label in enumerate(truth) if label.id in self.ids[concept]]
         return [i for i, label in enumerate(truth) if (label.label or "").casefold() in self.names[concept]]
+
+    def candidates(self, sample: Any, truth: Iterable[fo.Detection]) -> list[str]:
+        """The concepts that can count in a sample, in order: a large vocabulary is not gone through for each.
+
+        Args:
+            sample: what holds the fields of negatives
+            truth: its ground truth, of all its frames
+        """
+        if self.exhaustive is None or self.ids:
+            return list(self.concepts)
+        names = {(label.label or "").casefold() for label in truth}
+        if self.negatives_field is not None:
+            names |= {name.casefold() for name in names_in(sample[self.negatives_field])}
+        return [
+            concept for concept in self.concepts
+            if concept in self.exhaustive or concept.casefold() in names or not names.isdisjoint(self.names[concept])
+        ]  # fmt: skip
 
     def counts(self, concept: str, sample: Any, present: bool, asked: bool = True) -> bool:
         """Whether the pair is evaluated; if not, the reason is noted.
@@ -105,7 +125,7 @@ class Policy:
 
 def make_policy(
     samples: fo.core.collections.SampleCollection,
-    gt_field: str,
+    gt_fields: Sequence[str],
     concepts: Sequence[str],
     *,
     phrases: Mapping[str, Sequence[str]] | None = None,
@@ -118,7 +138,7 @@ def make_policy(
 
     Args:
         samples: what is evaluated.
-        gt_field: the field of its ground truth.
+        gt_fields: the field of its ground truth; several of several annotators.
         concepts: what was asked.
         phrases: concept → the phrases it was asked with; ground truth of that name is its, too.
         gt_labels, exhaustive, negatives_field, not_exhaustive_field: see the top of this module.
@@ -126,6 +146,10 @@ def make_policy(
     Raises:
         EvaluationError: unknown concepts or fields, or nothing said about absence.
     """
+    if exhaustive is None and negatives_field is None and "saco" in samples._root_dataset.info:
+        negatives_field = NEGATIVES  # an imported file says which phrases were asked, and which are absent
+        if not_exhaustive_field is None and samples.has_field(NOT_EXHAUSTIVE):
+            not_exhaustive_field = NOT_EXHAUSTIVE
     if not exhaustive and negatives_field is None:
         raise EvaluationError(
             "What does it mean that a concept is not labelled? Say exhaustive=True (everything is labelled: it is "
@@ -150,8 +174,11 @@ def make_policy(
     for concept in concepts:
         said = (gt_labels or {}).get(concept)
         if isinstance(said, ViewExpression):
-            chosen = samples.filter_labels(gt_field, said).values(f"{gt_field}.detections.id", unwind=True)
-            policy.ids[concept] = frozenset(chosen)
+            policy.ids[concept] = frozenset(
+                number
+                for path in gt_fields
+                for number in samples.filter_labels(path, said).values(f"{path}.detections.id", unwind=True)
+            )
             said = concept
         given = [said] if isinstance(said, str) else said
         names = given if given is not None else [concept, *(phrases or {}).get(concept, ())]

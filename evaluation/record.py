@@ -19,17 +19,15 @@ from fiftyone.core.odm import create_field
 from fiftyone.utils.eval.coco import COCOEvaluationConfig
 from fiftyone.utils.eval.detection import DetectionResults
 
-from .judges import Match, Settings
+from .judges import OUTCOMES, Match, Settings
 from .pairs import PairCounts
 from .policy import EvaluationError
 from .table import PairTable
 from .video_pairs import VideoPairCounts
 
 if __package__ == "evaluation":
-    from zoo.ledger import field_of
     from zoo.masklets import field_of_masklets
 else:
-    from ..zoo.ledger import field_of
     from ..zoo.masklets import field_of_masklets
 
 METHOD = "sam3_concept_evaluation"
@@ -88,14 +86,18 @@ class Record:
         forget(dataset, key)
         self._method.register_run(self.samples, key)
         self._method.register_samples(self.samples, key)
-        concepts = [create_field(field_of(c), fo.StringField) for c in self.settings.policy.concepts]
-        document = dict(embedded_doc_type=fo.DynamicEmbeddedDocument, fields=concepts)
+        lists = [create_field(name, fo.ListField, subfield=fo.StringField) for name in OUTCOMES]
+        document = dict(embedded_doc_type=fo.DynamicEmbeddedDocument, fields=lists)
         dataset.add_sample_field(f"{key}_outcome", fo.EmbeddedDocumentField, **document)
         dataset.add_sample_field(f"{key}_error", fo.StringField)
         frames = self.samples.media_type == fo.core.media.VIDEO
         add = dataset.add_frame_field if frames else dataset.add_sample_field
         truth, found = (f"{name}.detections" for name in (self.settings.gt_field, self.settings.pred_field))
         add(f"{truth}.{key}_missed", fo.ListField, subfield=fo.StringField)
+        for field in self.settings.annotators:
+            for name, kind in (("", fo.StringField), ("_id", fo.StringField), ("_iou", fo.FloatField)):
+                add(f"{field}.detections.{key}{name}", kind)
+            add(f"{field}.detections.{key}_missed", fo.ListField, subfield=fo.StringField)
         if not self.video:
             return
         for path in (truth, found):
@@ -140,7 +142,9 @@ def own_fields(samples: fo.core.collections.SampleCollection, config: Any, key: 
     """The fields of an evaluation beyond those that FiftyOne's own have, as far as there are any."""
     dataset = samples._root_dataset
     names = [f"{key}_outcome", f"{key}_error"]
-    names += [f"{name}.detections.{key}_missed" for name in (config.gt_field,)]
+    further = dataset.get_run_info(key).config.annotators if dataset.has_run(key) else ()
+    names += [f"{name}.detections.{key}_missed" for name in (config.gt_field, *further)]
+    names += [f"{name}.detections.{key}{end}" for name in further for end in ("", "_id", "_iou")]
     names += [f"{name}.detections.{key}_masklet" for name in (config.gt_field, config.pred_field)]
     records = f"{field_of_masklets(config.pred_field)}.detections.{key}"
     names += [records, f"{records}_iou"]

@@ -14,7 +14,8 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
-from .judges import Judged, Marks, Settings, is_crowd, outcomes, score_of
+from .following import Places, follow, masklet_score
+from .judges import Judged, Marks, Settings, is_crowd, outcomes
 from .shapes import image_size, to_rle
 from .tracks import Track
 from .video_pairs import VideoPairMatch, match_video_pair
@@ -34,13 +35,6 @@ class _Frame:
     found: list[fo.Detection]
     asked: set[str]
     marks: Marks
-
-
-class _Masklet:
-    """One object's labels: where each is, as (frame, place among its labels)."""
-
-    def __init__(self) -> None:
-        self.places: dict[int, int] = {}
 
 
 class VideoJudge:
@@ -73,12 +67,13 @@ class VideoJudge:
         known = getattr(first, "metadata", None) if isinstance(first, fo.core.sample._SampleMixin) else None
         size = image_size(known or sample.metadata, (x for f in frames for x in [*f.truth, *f.found]))
         judged, whole = [], {}
-        for concept in policy.concepts:
+        for concept in policy.candidates(sample, (x for frame in frames for x in frame.truth)):
             mine = [frame for frame in frames if concept in frame.asked]
-            truth = _followed(mine, "truth", lambda f, c=concept: policy.instances(c, f.truth))
+            truth = follow((f.truth for f in mine), (policy.instances(concept, f.truth) for f in mine))
             if not policy.counts(concept, sample, bool(truth), bool(mine)):
                 continue
-            found = _followed(mine, "found", lambda f, c=concept: [i for i, x in enumerate(f.found) if x.label == c])
+            said = ([i for i, x in enumerate(f.found) if x.label == concept] for f in mine)
+            found = follow((f.found for f in mine), said)
             match = match_video_pair(
                 [self._track(mine, masklet, "truth", size) for masklet in truth],
                 [self._track(mine, masklet, "found", size) for masklet in found],
@@ -106,15 +101,17 @@ class VideoJudge:
                 self.frames_left["they were not asked"] += 1
             else:
                 labels = truth.detections, found.detections if found is not None else []
-                yield _Frame(document, *labels, asked, Marks(s, *labels))
+                yield _Frame(document, *labels, asked, Marks(s, labels[1]))
 
-    def _track(self, frames: Sequence[_Frame], masklet: _Masklet, side: str, size: tuple[int, int] | None) -> Track:
-        labels = {t: getattr(frames[t], side)[place] for t, place in masklet.places.items()}
+    def _track(self, frames: Sequence[_Frame], masklet: Places, side: str, size: tuple[int, int] | None) -> Track:
+        labels = {t: getattr(frames[t], side)[place] for t, place in masklet.items()}
         if side == "truth":
             score, crowd = 1.0, any(is_crowd(label, self.settings.iscrowd) for label in labels.values())
         else:
-            score, crowd = _score(list(labels.values())), False
-        return Track({t: self._rle(label, size) for t, label in labels.items()}, score=score, crowd=crowd)
+            score, crowd = masklet_score(list(labels.values())), False
+        rles = {t: self._rle(label, size) for t, label in labels.items()}
+        # A label without a pixel is an object, for upstream, where it is ground truth.
+        return Track(rles, score=score, crowd=crowd, keep_empty=side == "truth")
 
     def _rle(self, label: fo.Detection, size: tuple[int, int] | None) -> dict[str, Any]:
         if size is None:
@@ -127,21 +124,21 @@ class VideoJudge:
         return to_rle(box, size)
 
     def _mark_frames(
-        self, concept: str, frames: Sequence[_Frame], truth: Sequence[_Masklet], found: Sequence[_Masklet],
+        self, concept: str, frames: Sequence[_Frame], truth: Sequence[Places], found: Sequence[Places],
         match: VideoPairMatch,
     ) -> None:  # fmt: skip
         """What HOTA sees: every label of every frame."""
         for t, frame in enumerate(frames):
-            kept = [found[p].places[t] for p in match.above if t in found[p].places]
-            objects = [masklet.places[t] for masklet in truth if t in masklet.places]
+            kept = [found[p][t] for p in match.above if t in found[p]]
+            objects = [frame.truth[masklet[t]] for masklet in truth if t in masklet]
             pairs = [
-                (found[p].places[t], truth[g].places[t], float(iou))
+                (found[p][t], frame.truth[truth[g][t]], float(iou))
                 for p, g, iou in zip(*match.frames.get(t, ((), (), ())), strict=True)
             ]
             frame.marks.add(concept, kept, objects, pairs)
 
     def _mark_masklets(
-        self, frames: Sequence[_Frame], truth: Sequence[_Masklet], found: Sequence[_Masklet], match: VideoPairMatch
+        self, frames: Sequence[_Frame], truth: Sequence[Places], found: Sequence[Places], match: VideoPairMatch
     ) -> dict[int, tuple[str, float | None]]:
         """What cgF1 sees: whole masklets. Index → outcome and volume IoU, of the predicted ones."""
         key, by_index = self.settings.key, {}
@@ -150,13 +147,13 @@ class VideoJudge:
         claimed = {g for g, _ in good.values()}
         for p in match.masklets.kept.tolist():
             outcome = "tp" if p in good else "fp"
-            for t, place in found[p].places.items():
+            for t, place in found[p].items():
                 label = frames[t].found[place]
                 by_index[label.index] = outcome, good[p][1] if p in good else None
                 if key is not None:
                     label[f"{key}_masklet"] = outcome
         for g, masklet in enumerate(truth):
-            for t, place in masklet.places.items():
+            for t, place in masklet.items():
                 label = frames[t].truth[place]
                 if key is not None and not is_crowd(label, self.settings.iscrowd):
                     missed = g not in claimed or label.get_attribute_value(f"{key}_masklet", default=None) == "fn"
@@ -173,34 +170,3 @@ class VideoJudge:
             if outcome is not None:
                 record[self.settings.key] = outcome
                 record[f"{self.settings.key}_iou"] = iou
-
-
-def _followed(frames: Sequence[_Frame], side: str, chosen: Any) -> list[_Masklet]:
-    """The masklets of one side, in the order of their first frames.
-
-    Raises:
-        ValueError: a label that says not which object it is, or two of one object in a frame
-    """
-    masklets: dict[Any, _Masklet] = {}
-    for t, frame in enumerate(frames):
-        for place in chosen(frame):
-            label = getattr(frame, side)[place]
-            instance = label.get_attribute_value("instance", default=None)
-            if instance is None and label.index is None:
-                raise ValueError(
-                    f"the {label.label!r} with the id {label.id} has neither an index nor an instance: which object is "
-                    "it in the other frames?"
-                )
-            identity = label.index if instance is None else instance.id
-            masklet = masklets.setdefault(identity, _Masklet())
-            if t in masklet.places:
-                raise ValueError(f"two labels {label.label!r} of a frame have the same index or instance ({identity})")
-            masklet.places[t] = place
-    return list(masklets.values())
-
-
-def _score(labels: Sequence[fo.Detection]) -> float:
-    """A masklet's score: of the detection that it began with, else its mean confidence."""
-    births = [label.get_attribute_value("birth_score", default=None) for label in labels]
-    born = next((float(score) for score in births if score is not None), None)
-    return float(np.mean([score_of(label) for label in labels])) if born is None else born

@@ -151,8 +151,8 @@ class EvaluateConcepts(foo.Operator):
             next(evaluation_steps(ctx.target_view(), **_settings(ctx.params)))
 
         problem = refusal(begin, EvaluationError)
-        place = next((name for name in ("eval_key", "gt_labels", "concepts") if problem and name in problem), "gt_field")
-        return {place: problem}
+        named = (name for name in ("eval_key", "gt_labels", "concepts") if problem and name in problem)
+        return {next(named, "gt_field"): problem}
 
 
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,9 +86,10 @@ def refusal(attempt: Callable[[], Any], kind: type[Exception] | None = None) -> 
     """In what words ``attempt`` is refused, if it is: with a ``ConceptError``, or an error of another ``kind``."""
     from ..zoo.engine.errors import ConceptError
 
+    caught = kind or ConceptError
     try:
         attempt()
-    except kind or ConceptError as error:
+    except caught as error:
         return str(error)
     return None
 

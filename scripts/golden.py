@@ -3,8 +3,8 @@
     python scripts/golden.py cases                                            # writes tests/golden/files/*.json
     PYTHONPATH=<checkout of facebookresearch/sam3> python scripts/golden.py official   # writes official.json there
 
-The second needs an environment of its own (numpy < 2, torch, torchvision, pycocotools, scipy, pandas, iopath, tqdm), and
-a checkout whose ``sam3/__init__.py`` is emptied: it would import the whole model.
+The second needs an environment of its own (numpy < 2, torch, torchvision, pycocotools, scipy, pandas, iopath, tqdm),
+and a checkout whose ``sam3/__init__.py`` is emptied: it would import the whole model.
 """
 
 from __future__ import annotations

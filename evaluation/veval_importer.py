@@ -1,0 +1,190 @@
+"""From files of SA-Co/VEval to FiftyOne: its videos are folders of images, so they become image sequences."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import fiftyone as fo
+import fiftyone.utils.data as foud
+
+from .entries import Entry, FormatError, check_rles, compressed, demand
+from .gold_importer import label_fields, label_of_rle, placed
+from .saco import CONCEPTS, NEGATIVES, PAIRS
+from .veval import read_veval, read_video_predictions
+
+logger = logging.getLogger(__name__)
+
+
+class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
+    """Imports SA-Co/VEval. A sample is a frame; ``dataset.group_by("video", order_by="frame_number")`` makes sequences.
+
+    A sample has ``video`` (the video's name), ``video_id``, ``frame_number`` (from 1), ``ground_truth``: ``Detections``
+    labelled with their phrases, whose ``index`` is the id of their masklet, with ``iscrowd``; ``concepts``: the phrases
+    that were asked of its video, ``negatives``: those that are absent from it, ``pairs``: the entries of the file.
+
+    Args:
+        dataset_dir: a folder with ``data/`` and ``labels.json``.
+        data_path: the folder of media; ``file_names`` are relative to it.
+        labels_path: the file.
+        predictions_path: predicted masklets, to be imported too.
+        gt_field: where ground truth goes.
+        pred_field: where predictions go.
+        missing_media: "error", or "skip": videos that lack a frame are left out.
+        shuffle, seed, max_samples: as in all importers; videos are shuffled, frames are counted.
+
+    Raises:
+        FormatError: naming the entry that is wrong, before the first sample is imported.
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str | None = None,
+        data_path: str | None = None,
+        labels_path: str | None = None,
+        predictions_path: str | None = None,
+        gt_field: str = "ground_truth",
+        pred_field: str = "predictions",
+        missing_media: Literal["error", "skip"] = "error",
+        shuffle: bool = False,
+        seed: int | None = None,
+        max_samples: int | None = None,
+    ) -> None:
+        super().__init__(dataset_dir=dataset_dir, shuffle=shuffle, seed=seed, max_samples=max_samples)
+        if missing_media not in ("error", "skip"):
+            raise ValueError(f"missing_media is {missing_media!r}; want 'error' or 'skip'")
+        self.data_path = placed(dataset_dir, data_path, "data")
+        self.labels_path = placed(dataset_dir, labels_path, "labels.json")
+        self.predictions_path = placed(dataset_dir, predictions_path, None)
+        self.gt_field, self.pred_field, self.missing_media = gt_field, pred_field, missing_media
+        self._frames: list[tuple[int, int]] = []
+        self._next: Iterator[tuple[int, int]] = iter(())
+
+    @property
+    def has_dataset_info(self) -> bool:
+        return True
+
+    @property
+    def has_sample_field_schema(self) -> bool:
+        return True
+
+    def get_sample_field_schema(self) -> dict[str, fo.Field]:
+        """All fields, those of labels too, so that the App knows them."""
+        schema = label_fields({self.gt_field: {"iscrowd": fo.BooleanField()}})
+        if self.predictions_path is not None:
+            schema |= label_fields({self.pred_field: {}})
+        return schema | {
+            "video": fo.StringField(), "video_id": fo.IntField(), "frame_number": fo.IntField(),
+            CONCEPTS: fo.ListField(fo.StringField()), NEGATIVES: fo.ListField(fo.StringField()),
+            PAIRS: fo.ListField(fo.DictField()),
+        }  # fmt: skip
+
+    def get_dataset_info(self) -> dict[str, Any]:
+        return {"saco": {"format": "veval", "annotators": [self._file.name]}}
+
+    def setup(self) -> None:
+        """Read the files, and look for the media."""
+        self._file = read_veval(self.labels_path)
+        for warning in self._file.warnings:
+            logger.warning(warning)
+        for video, entry in self._file.videos.items():
+            demand(entry, ["file_names"], f"{self._file.name}: the video {video}")
+        self._truth = self._by_frame([e for held in self._file.masklets.values() for e in held], "annotation")
+        self._found: dict[tuple[int, int], list[tuple[Entry, int]]] = {}
+        if self.predictions_path is not None:
+            found = read_video_predictions(self.predictions_path)
+            strange = [entry for entry in found if int(entry["video_id"]) not in self._file.videos]
+            if strange:
+                logger.warning(f"{len(strange)} predictions are of unknown videos; left out")
+            asked = {*self._file.asked, *self._file.masklets}
+            extra = [e for e in found if (int(e["video_id"]), int(e["category_id"])) not in asked]
+            if extra:
+                logger.warning(f"{len(extra)} predictions are of phrases that their videos were never asked")
+            self._found = self._by_frame([e for e in found if int(e["video_id"]) in self._file.videos], "prediction")
+        videos = self._present()
+        if self.shuffle:
+            import random
+
+            random.Random(self.seed).shuffle(videos)
+        self._frames = [(video, t) for video in videos for t in range(self._file.length(video))][: self.max_samples]
+
+    def _present(self) -> list[int]:
+        """The videos all of whose frames are there."""
+        whole, first = [], None
+        for video, entry in self._file.videos.items():
+            missing = next((name for name in entry["file_names"] if not (self.data_path / name).is_file()), None)
+            if missing is None:
+                whole.append(video)
+            first = first or (missing and (video, missing))
+        if first and self.missing_media == "error":
+            raise FormatError(
+                f"{self._file.name}: the frame {first[1]!r} (of the video {first[0]}) is not in {self.data_path}; "
+                f"{len(self._file.videos) - len(whole)} of {len(self._file.videos)} videos lack frames. "
+                "missing_media='skip' imports the others"
+            )
+        if first:
+            lacking = len(self._file.videos) - len(whole)
+            logger.warning(f"{lacking} of {len(self._file.videos)} videos lack frames; left out")
+        return whole
+
+    def _by_frame(self, entries: list[Entry], what: str) -> dict[tuple[int, int], list[tuple[Entry, int]]]:
+        """(video, frame) → the masklets that are there, each with its number."""
+        places: dict[tuple[int, int], list[tuple[Entry, int]]] = {}
+        for k, entry in enumerate(entries, 1):
+            video, number = int(entry["video_id"]), int(entry["id"]) if "id" in entry else k
+            length, held = self._file.length(video), entry["segmentations"]
+            if not isinstance(held, list) or len(held) != length:
+                raise FormatError(
+                    f"{self._file.name}: {what} {number} does not have a segmentation, or null, for each of the "
+                    f"{length} frames of its video"
+                )
+            for t, segmentation in enumerate(held):
+                if segmentation:
+                    places.setdefault((video, t), []).append((entry, number))
+        return places
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> SACoVEvalImporter:
+        self._next = iter(self._frames)
+        return self
+
+    def __next__(self) -> fo.Sample:
+        return self._sample(*next(self._next))
+
+    def _sample(self, video: int, t: int) -> fo.Sample:
+        file, entry = self._file, self._file.videos[video]
+        height, width = file.size(video)
+        sample = fo.Sample(
+            filepath=str((self.data_path / entry["file_names"][t]).resolve()),
+            metadata=fo.ImageMetadata(width=width, height=height),
+        )
+        sample["video"] = str(entry.get("video_name", Path(entry["file_names"][t]).parent.name or video))
+        sample["video_id"], sample["frame_number"] = video, t + 1
+        sample[self.gt_field] = fo.Detections(detections=list(self._labels(self._truth, video, t, "annotation")))
+        if self.predictions_path is not None:
+            found = list(self._labels(self._found, video, t, "prediction"))
+            sample[self.pred_field] = fo.Detections(detections=found)
+        asked = [pair for pair in {**dict.fromkeys(file.asked), **dict.fromkeys(file.masklets)} if pair[0] == video]
+        sample[CONCEPTS] = [file.phrase(category) for _, category in asked]
+        sample[NEGATIVES] = [file.phrase(pair[1]) for pair in asked if not file.masklets.get(pair)]
+        sample[PAIRS] = [
+            {"phrase": file.phrase(c), "category_id": c, "num_masklets": len(file.masklets.get((video, c), ()))}
+            for _, c in asked
+        ]
+        return sample
+
+    def _labels(self, places: dict, video: int, t: int, what: str) -> Iterator[fo.Detection]:
+        for entry, number in places.get((video, t), ()):
+            where = f"{self._file.name}: {what} {number}, frame {t}"
+            rle = compressed(entry["segmentations"][t], self._file.size(video), where)
+            check_rles([rle], [where])
+            label = label_of_rle(rle, self._file.phrase(int(entry["category_id"])), index=number)
+            if what == "annotation":
+                label["iscrowd"] = bool(entry.get("iscrowd", 0))
+            else:
+                label.confidence = float(entry["score"])
+            yield label
