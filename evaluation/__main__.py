@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .entries import FormatError
-from .gold import CROWDS, GoldScore, read_gold, read_predictions, score_gold
+from .gold import CROWDS, GoldScore, score_gold_files
 from .report import report, text
 from .veval import VEvalScore, read_veval, read_video_predictions, score_veval
 
@@ -45,8 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _gold(options: argparse.Namespace) -> GoldScore:
-    annotators = [read_gold(path) for path in options.gt]
-    return score_gold(annotators, read_predictions(options.pred), iou=options.iou, crowd=options.crowd)
+    return score_gold_files(options.gt, options.pred, iou=options.iou, crowd=options.crowd)
 
 
 def _veval(options: argparse.Namespace) -> VEvalScore:

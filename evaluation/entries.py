@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 Entry: TypeAlias = Mapping[str, Any]
 
-_CHUNK = 1000  # masks at a time: some 300 kB of runs, and a few MB to look at them
+_CHUNK = 300  # masks at a time: what looking at their runs takes stays in the processor's cache
 
 
 class FormatError(ValueError):
@@ -28,7 +30,7 @@ def load_json(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8") as file, no_collection():
             return json.load(file)
     except FileNotFoundError:
         raise FormatError(f"There is no file {path}") from None
@@ -36,6 +38,20 @@ def load_json(path: str | Path) -> Any:
         raise FormatError(f"{path} is a folder; name the JSON file in it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"{path.name} is no JSON: {error}") from None
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without Python's garbage collector: while a large file is in memory, it would look through all its entries again
+    and again, and find nothing.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def entries(document: Any, key: str, where: str) -> list[Entry]:
@@ -54,10 +70,10 @@ def dictionaries(held: Any, where: str) -> list[Entry]:
     """``held``, if it is a list of dictionaries."""
     if not isinstance(held, list):
         raise FormatError(f"{where} is a {type(held).__name__}; want a list")
-    for i, entry in enumerate(held):
-        if not isinstance(entry, dict):
-            raise FormatError(f"{where}[{i}] is a {type(entry).__name__}; want a dictionary")
-    return held
+    if set(map(type, held)) <= {dict}:
+        return held
+    i, entry = next((i, entry) for i, entry in enumerate(held) if not isinstance(entry, dict))
+    raise FormatError(f"{where}[{i}] is a {type(entry).__name__}; want a dictionary")
 
 
 def demand(entry: Entry, keys: Iterable[str], where: str) -> None:
@@ -66,6 +82,36 @@ def demand(entry: Entry, keys: Iterable[str], where: str) -> None:
     if missing:
         named = ", ".join(repr(key) for key in missing)
         raise FormatError(f"{where} has no {named}; it has the keys {sorted(entry)}")
+
+
+def column(held: Sequence[Entry], key: str, where: str) -> list[Any]:
+    """What every entry of a list has under ``key``.
+
+    Raises:
+        FormatError: naming the first that lacks it
+    """
+    try:
+        return [entry[key] for entry in held]
+    except KeyError:
+        for i, entry in enumerate(held):
+            demand(entry, [key], f"{where}[{i}]")
+        raise
+
+
+def identities(held: Sequence[Entry], key: str, where: str) -> list[int]:
+    """The same, of whole numbers; see :func:`identity`."""
+    values = column(held, key, where)
+    if set(map(type, values)) <= {int}:
+        return values
+    return [identity(entry, key, f"{where}[{i}]") for i, entry in enumerate(held)]
+
+
+def numbers(held: Sequence[Entry], key: str, where: str) -> list[float]:
+    """The same, of finite numbers; see :func:`number`."""
+    values = column(held, key, where)
+    if set(map(type, values)) <= {int, float} and np.isfinite(values).all():
+        return values
+    return [number(entry, key, f"{where}[{i}]") for i, entry in enumerate(held)]
 
 
 def number(entry: Entry, key: str, where: str) -> float:
@@ -142,72 +188,108 @@ def compressed(segmentation: Any, size: tuple[int, int] | None, where: str) -> d
     return dict(coco_mask.frPyObjects(segmentation, *own))
 
 
-def check_rles(rles: Sequence[Entry], names: Sequence[str]) -> None:
+class Measured(NamedTuple):
+    """What looking into N masks tells.
+
+    Attributes:
+        area: (N,) int64 pixels inside.
+        left, right: (N,) int64 columns: the first with a pixel inside, and the one after the last; 0 of empty masks.
+    """
+
+    area: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+
+
+def check_rles(rles: Sequence[Entry], name_of: Callable[[int], str]) -> Measured:
     """Look into compressed RLEs: their runs must fill their images, none of them negative.
 
-    pycocotools does not look, and gives areas and IoUs of what is not a mask.
+    pycocotools does not look: it gives areas of what is not a mask, and may never come back from comparing one.
 
     Args:
         rles: compressed, see :func:`compressed`.
-        names: what error messages call each.
+        name_of: what error messages call the one at a place.
 
     Raises:
         FormatError: naming the first that is broken
     """
+    parts = [np.zeros((0, 3), dtype=np.int64)]
     for start in range(0, len(rles), _CHUNK):
         chunk = rles[start : start + _CHUNK]
-        broken = np.flatnonzero(_broken(chunk))
+        sizes = np.array([rle["size"] for rle in chunk])
+        wrong, measured = _look([rle["counts"] for rle in chunk], sizes)
+        broken = np.flatnonzero(wrong)
         if broken.size:
             place = start + int(broken[0])
             raise FormatError(
-                f"{names[place]} is a broken RLE: its runs do not fill its size {list(rles[place]['size'])}"
+                f"{name_of(place)} is a broken RLE: its runs do not fill its size {list(rles[place]['size'])}"
             )
+        parts.append(measured)
+    return Measured(*np.concatenate(parts).T)
 
 
-def _broken(rles: Sequence[Entry]) -> NDArray[np.bool_]:
-    """(N,) which compressed RLEs are none. COCO writes runs as 5-bit groups in letters from "0" on, the least first,
-    with a bit for "more follows"; from the fourth run on, as differences to the one before the last.
+def _look(strings: Sequence[bytes], shapes: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(N,) which compressed RLEs of images of ``shapes`` (N, 2) are none, and (N, 3) what is :class:`Measured` of them.
+
+    COCO writes runs as 5-bit groups in letters from "0" on, the least first, with a bit for "more follows"; from the
+    fourth run on, as differences to the one before the last.
     """
-    strings = [rle["counts"] for rle in rles]
-    lengths = np.array([len(string) for string in strings])
-    broken = lengths == 0
-    letters = np.frombuffer(b"".join(strings), dtype=np.uint8).astype(np.int64) - 48
-    owner = np.repeat(np.arange(len(rles)), lengths)
-    broken[owner[(letters < 0) | (letters > 63)]] = True
-    last = np.cumsum(lengths) - 1
-    filled = np.flatnonzero(lengths > 0)
-    broken[filled[(letters[last[filled]] & 32) > 0]] = True  # ends in the middle of a run
+    sizes = np.fromiter(map(len, strings), np.int64, len(strings))
+    broken = sizes == 0
+    letters = np.frombuffer(b"".join(strings), dtype=np.uint8) - np.uint8(48)
+    if not letters.size:
+        return broken, np.zeros((len(strings), 3), dtype=np.int64)
+    stops = np.cumsum(sizes)
+    if letters.max() > 63:
+        broken[np.searchsorted(stops, np.flatnonzero(letters > 63), side="right")] = True
+    done = letters < 32
+    tails, whole = stops[sizes > 0] - 1, np.flatnonzero(sizes > 0)
+    broken[whole[~done[tails]]] = True  # ends in the middle of a run
+    done[tails] = True
 
-    done = (letters & 32) == 0
-    done[last[filled]] = True
-    first = np.flatnonzero(np.concatenate([[True], done[:-1]])) if letters.size else np.zeros(0, np.intp)
-    final = np.flatnonzero(done)
-    place = np.arange(letters.size) - np.repeat(first, final - first + 1)
-    broken[owner[place > 6]] = True  # 35 bits: no image is so large, and the shift would overflow
-    groups = (letters & 31) << (5 * np.minimum(place, 6))
-    values = np.add.reduceat(groups, first) if first.size else groups
-    negative = (letters[final] & 16) > 0
-    values -= np.where(negative, np.int64(1) << (5 * (np.minimum(place[final], 6) + 1)), 0)
+    ends = np.flatnonzero(done)
+    groups = np.diff(ends, prepend=-1)
+    broken[np.searchsorted(stops, ends[groups > 7], side="right")] = True  # 35 bits: no image is so large
+    top = letters[ends]
+    values = (top & 31).astype(np.int64) - ((top & 16).astype(np.int64) << 1)
+    second = groups > 1
+    values = np.where(second, (values << 5) | (letters[ends - second] & 31), values)
+    longer, k = np.flatnonzero(groups > 2), 2
+    while longer.size and k < 7:
+        values[longer] = (values[longer] << 5) | (letters[ends[longer] - k] & 31)
+        k += 1
+        longer = longer[groups[longer] > k]
 
-    mask_of = owner[first]
-    index = np.arange(first.size) - np.repeat(
-        np.flatnonzero(np.diff(mask_of, prepend=-1)), np.bincount(mask_of, minlength=len(rles))[np.unique(mask_of)]
-    )
-    for chain in (index == 0, index % 2 == 1, (index % 2 == 0) & (index > 0)):
-        values[chain] = _running(values[chain], mask_of[chain])
-    broken[mask_of[values < 0]] = True
-    totals = np.bincount(mask_of, weights=values, minlength=len(rles))
-    return broken | (totals != [rle["size"][0] * rle["size"][1] for rle in rles])
+    misfit, measured = _fit(values, np.searchsorted(ends, stops - sizes), shapes)
+    return broken | misfit, measured
 
 
-def _running(values: NDArray[np.int64], owner: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Cumulative sums that begin anew with each owner; owners are sorted."""
-    if not values.size:
-        return values
-    sums = np.cumsum(values)
-    starts = np.flatnonzero(np.diff(owner, prepend=-1))
-    before = np.concatenate([[0], sums])[starts]
-    return sums - np.repeat(before, np.diff(np.append(starts, values.size)))
+def _fit(
+    values: NDArray[np.int64], first: NDArray[np.intp], shapes: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """The second half of :func:`_look`; ``first``: where each one's values begin.
+
+    The values of a mask are laid out in rows of two, [-, 0th], [1st, 2nd], [3rd, 4th] …, so that what is a difference
+    is one to the value above it, and one cumulative sum down the rows of all masks gives all runs: those inside on the
+    left, those outside on the right.
+    """
+    runs = np.diff(first, append=values.size)
+    height = runs // 2 + 1
+    start = np.cumsum(height) - height
+    rows = np.zeros((int(height.sum()), 2), dtype=np.int64)
+    rows.ravel()[np.arange(values.size) + np.repeat(2 * start + 1 - first, runs)] = values
+    initial = rows[start, 1]
+    rows[start, 1] = 0
+    sums = np.cumsum(rows, axis=0)
+    before = np.where(start[:, None] > 0, sums[start - 1], 0)
+    negative = (np.minimum.reduceat(sums, start) < before).any(axis=1) | (initial < 0)
+    inside, outside = (np.add.reduceat(sums, start) - before * height[:, None]).T
+    last = sums[start + height - 1, 1] - before[:, 1]
+    outside = outside - np.where(runs % 2 == 0, last, 0)  # a place that no run is in has the sum of those above
+    tall = np.maximum(shapes[:, 0], 1)
+    end = shapes.prod(axis=1) - np.where((runs % 2 == 1) & (runs > 1), last, 0)
+    columns = np.stack([initial // tall, -(-end // tall)], axis=1) * (inside > 0)[:, None]
+    return negative | (initial + inside + outside != shapes.prod(axis=1)), np.column_stack([inside, columns])
 
 
 def named_some(names: Iterable[Any], most: int = 3) -> str:

@@ -12,35 +12,43 @@ Source: README of facebookresearch/sam3 at 99d02f2 (``scripts/eval/gold``); beha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .batch import count_boxes, count_masks
+from .columns import PairColumns
 from .entries import (
     Entry,
     FormatError,
+    Measured,
     box,
     check_rles,
+    column,
     compressed,
     demand,
     dictionaries,
     entries,
-    identity,
+    identities,
     load_json,
     named_some,
-    number,
+    no_collection,
+    numbers,
 )
 from .match import box_iou, mask_iou
-from .oracle import best_annotator
-from .pairs import Crowd, PairCounts, kept_predictions, match_pair
+from .oracle import agreement
+from .pairs import Crowd, match_pair
 from .table import PairTable
 
 CROWDS: dict[str, Crowd] = {"official": "drop", "ignore": "ignore"}
 """What the command line calls the ways to treat crowd regions, see :func:`evaluation.pairs.count_pair`."""
 
 
-_BLOCK = 256  # pairs whose masks are read at a time
+_COLUMNS = ("tp", "fp", "fn", "has_gt", "has_pred")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,28 +111,21 @@ def read_gold(path: str | Path) -> GoldFile:
     """
     document, name = load_json(path), Path(path).name
     images, annotations = entries(document, "images", name), entries(document, "annotations", name)
-    categories = frozenset(
-        identity(entry, "id", f"{name}: categories[{i}]")
-        for i, entry in enumerate(entries(document, "categories", name))
-        if demand(entry, ["id"], f"{name}: categories[{i}]") is None
-    )
-    pairs: dict[int, Entry] = {}
-    for i, entry in enumerate(images):
-        where = f"{name}: images[{i}]"
-        demand(entry, ["id", "is_instance_exhaustive"], where)
-        pair = identity(entry, "id", where)
-        if pair in pairs:
-            raise FormatError(f"{where} has the id {pair}, which an earlier one has; a pair has one entry")
-        pairs[pair] = entry
+    categories = frozenset(identities(entries(document, "categories", name), "id", f"{name}: categories"))
+    numbered = identities(images, "id", f"{name}: images")
+    column(images, "is_instance_exhaustive", f"{name}: images")
+    pairs = dict(zip(numbered, images, strict=True))
+    if len(pairs) < len(images):
+        again = next(i for i, pair in enumerate(numbered) if pair in numbered[:i])
+        raise FormatError(f"{name}: images[{again}] has the id {numbered[again]}, which an earlier one has")
     if not pairs:
         raise FormatError(f"{name}: images is empty; there is nothing to evaluate")
 
     masks: dict[int, list[tuple[int, Entry]]] = {}
     strangers: Counter[str] = Counter()
-    for i, entry in enumerate(annotations):
-        where = f"{name}: annotations[{i}]"
-        demand(entry, ["image_id", "category_id"], where)
-        pair, category = identity(entry, "image_id", where), identity(entry, "category_id", where)
+    owners = identities(annotations, "image_id", f"{name}: annotations")
+    kinds = identities(annotations, "category_id", f"{name}: annotations")
+    for pair, category, entry in zip(owners, kinds, annotations, strict=True):
         if pair not in pairs:
             strangers["of a pair that is not among images"] += 1
         elif category not in categories:
@@ -145,11 +146,25 @@ def read_predictions(path: str | Path) -> list[Entry]:
     """
     name = Path(path).name
     found = dictionaries(load_json(path), name)
-    for i, entry in enumerate(found):
-        where = f"{name}[{i}]"
-        demand(entry, ["image_id", "category_id", "score"], where)
-        identity(entry, "image_id", where), identity(entry, "category_id", where), number(entry, "score", where)
+    for key in ("image_id", "category_id"):
+        identities(found, key, name)
+    numbers(found, "score", name)
     return found
+
+
+@no_collection()
+def score_gold_files(gt: Sequence[str | Path], pred: str | Path, **settings: Any) -> GoldScore:
+    """Read files, and score them: what ``python -m evaluation gold`` does.
+
+    Args:
+        gt: one file an annotator.
+        pred: COCO results.
+        **settings: see :func:`score_gold`.
+
+    Raises:
+        FormatError, ValueError: see :func:`read_gold`, :func:`read_predictions`, :func:`score_gold`.
+    """
+    return score_gold([read_gold(path) for path in gt], read_predictions(pred), **settings)
 
 
 def score_gold(
@@ -184,82 +199,151 @@ def score_gold(
         raise ValueError(f"crowd is {crowd!r}; want one of {list(CROWDS)}")
     first = annotators[0]
     asked: dict[int, list[tuple[int, Entry]]] = {}
-    places: dict[int, int] = {}
-    for i, entry in enumerate(predictions):
+    for entry in predictions:
         asked.setdefault(int(entry["image_id"]), []).append((int(entry["category_id"]), entry))
-        places[id(entry)] = i
     evaluated = [
-        pair
-        for pair in first.pairs
-        if all(pair not in file.pairs or file.exhaustive(pair) for file in annotators)
+        pair for pair in first.pairs if all(pair not in file.pairs or file.exhaustive(pair) for file in annotators)
     ]
     if not evaluated:
         raise FormatError(f"{first.name} has no pair that is instance-exhaustive for every annotator")
+    for file in annotators[1:]:
+        lacking = next((pair for pair in evaluated if pair in asked and pair not in file.pairs), None)
+        if lacking is not None:
+            raise FormatError(
+                f"{file.name} lacks the pair {lacking} ({first.phrase(lacking)!r}), which {first.name} has, and which "
+                "has predictions; every annotator's file must list every pair"
+            )
 
-    counts, chosen = [], []
-    for start in range(0, len(evaluated), _BLOCK):
-        block = evaluated[start : start + _BLOCK]
-        sides = []
-        for pair in block:
-            for file in annotators:
-                if asked.get(pair) and pair not in file.pairs:
-                    raise FormatError(
-                        f"{file.name} lacks the pair {pair} ({first.phrase(pair)!r}), which {first.name} has, and "
-                        "which has predictions; every annotator's file must list every pair"
-                    )
-                mine = _by_category([held for held in asked.get(pair, ()) if held[0] in file.categories])
-                sides.append(_read(file, pair, mine, places, iou, threshold))
-        if iou == "segm":  # many at once: looking into one mask costs as much as looking into hundreds
-            check_rles([s for side in sides for s in side.shapes], [n for side in sides for n in side.names])
-        counted = [_count(side, iou, CROWDS[crowd], threshold) for side in sides]
-        for k in range(0, len(counted), len(annotators)):
-            scorings = counted[k : k + len(annotators)]
-            best = best_annotator(scorings)
-            counts.append(scorings[best])
-            chosen.append(annotators[best].name)
+    places = _Places(predictions)
+    scorings = [_score(file, evaluated, asked, places, iou, CROWDS[crowd], threshold) for file in annotators]
+    best = np.argmax([agreement(columns) for columns in scorings], axis=0)
+    counts = _chosen(scorings, best)
     table = PairTable(counts, [first.phrase(p) for p in evaluated], [first.image(p) for p in evaluated])
     notes = [*(w for file in annotators for w in file.warnings), *_left_out(annotators, asked, evaluated)]
-    return GoldScore(table, tuple(evaluated), tuple(chosen), tuple(notes))
+    return GoldScore(table, tuple(evaluated), tuple(annotators[k].name for k in best), tuple(notes))
 
 
-class _Pair(NamedTuple):
-    """One pair against one annotator, read."""
-
-    shapes: list[Any]  # masks or boxes: those of the kept predictions, then those of the ground truth
-    names: list[str]  # what error messages call them
-    scores: list[float]  # of the kept predictions
-    crowds: list[bool]  # of the ground truth
+def _chosen(scorings: Sequence[PairColumns], best: NDArray[np.intp]) -> PairColumns:
+    """Of each pair, the counts against its best annotator."""
+    every = range(len(best))
+    stacked = (np.stack([getattr(s, name) for s in scorings])[best, every] for name in _COLUMNS)
+    return PairColumns(*stacked)
 
 
-def _read(
-    file: GoldFile, pair: int, predictions: Sequence[Entry], places: Mapping[int, int], iou: str, threshold: float
-) -> _Pair:
-    """The shapes of one pair; of predictions, those that count."""
-    truth = file.masks.get(pair, ())
-    scores = [float(entry["score"]) for entry in predictions]
-    kept = kept_predictions(scores, len(scores), threshold)
-    held = [*(predictions[i] for i in kept), *truth]
-    names = [
-        *(f"predictions[{places[id(predictions[i])]}] (of the pair {pair})" for i in kept),
-        *(f"{file.name}: annotation {entry.get('id', k)} of the pair {pair}" for k, entry in enumerate(truth)),
-    ]
-    for entry, name in zip(held, names, strict=True):
-        demand(entry, ["segmentation" if iou == "segm" else "bbox"], name)
-    if iou == "bbox":
-        shapes: list[Any] = [box(entry, name) for entry, name in zip(held, names, strict=True)]
+class _Places:
+    """Where predictions are in their list; only error messages ask."""
+
+    def __init__(self, predictions: Sequence[Entry]) -> None:
+        self._predictions = predictions
+
+    def of(self, entry: Entry) -> int:
+        return next(i for i, other in enumerate(self._predictions) if other is entry)
+
+
+def _score(
+    file: GoldFile, pairs: Sequence[int], asked: Mapping[int, Sequence[tuple[int, Entry]]], places: _Places, iou: str,
+    crowd: Crowd, threshold: float,
+) -> PairColumns:  # fmt: skip
+    """All pairs against one annotator."""
+    found = [_found(file, asked.get(pair, ()), threshold) for pair in pairs]
+    truth = [file.masks.get(pair, ()) for pair in pairs]
+    if crowd == "drop" and any(entry.get("iscrowd", 0) for held in truth for entry in held):
+        truth = [[entry for entry in held if not entry.get("iscrowd", 0)] for held in truth]
+
+    def name_of(place: int) -> str:
+        for pair, mine, theirs in zip(pairs, found, truth, strict=True):
+            if place < len(mine):
+                return f"predictions[{places.of(mine[place])}] (of the pair {pair})"
+            place -= len(mine)
+            if place < len(theirs):
+                return f"{file.name}: annotation {theirs[place].get('id', place)} of the pair {pair}"
+            place -= len(theirs)
+        raise IndexError(place)
+
+    held = [entry for mine, theirs in zip(found, truth, strict=True) for entry in (*mine, *theirs)]
+    sizes = [file.size(pair) if pair in file.pairs else None for pair in pairs]
+    counted = [len(mine) + len(theirs) for mine, theirs in zip(found, truth, strict=True)]
+    if iou == "segm":
+        own = [size for size, count in zip(sizes, counted, strict=True) for _ in range(count)]
+        shapes, measured = _rles(held, own, name_of)
     else:
-        size = file.size(pair) if pair in file.pairs else None
-        shapes = [compressed(entry["segmentation"], size, name) for entry, name in zip(held, names, strict=True)]
-    return _Pair(shapes, names, [scores[i] for i in kept], [bool(entry.get("iscrowd", 0)) for entry in truth])
+        shapes = [_box(entry, place, name_of) for place, entry in enumerate(held)]
+
+    predictions, objects = (np.array([len(held) for held in side], dtype=np.intp) for side in (found, truth))
+    first = np.cumsum(predictions + objects) - predictions - objects
+    if iou == "segm":
+        _check_sizes(shapes, sizes, first, predictions + objects, name_of)
+        columns = count_masks(shapes, measured, first, predictions, objects)
+    else:
+        columns = count_boxes(shapes, first, predictions, objects)
+    if crowd == "ignore":
+        _forgive(columns, shapes, first, found, truth, iou)
+    return columns
 
 
-def _count(pair: _Pair, iou: str, crowd: Crowd, threshold: float) -> PairCounts:
-    found, truth = pair.shapes[: len(pair.scores)], pair.shapes[len(pair.scores) :]
+def _forgive(
+    columns: PairColumns, shapes: Sequence[Any], first: Sequence[int], found: Sequence[Sequence[Entry]],
+    truth: Sequence[Sequence[Entry]], iou: str,
+) -> None:  # fmt: skip
+    """Count the pairs with crowd regions anew, one by one."""
+    for k, (start, mine, theirs) in enumerate(zip(first, found, truth, strict=True)):
+        crowds = [bool(entry.get("iscrowd", 0)) for entry in theirs]
+        if not any(crowds):
+            continue
+        cut = start + len(mine)
+        held = list(shapes[start:cut]), list(shapes[cut : cut + len(theirs)])
+        matrix = (mask_iou if iou == "segm" else box_iou)(*held, gt_crowd=crowds)
+        pair = match_pair(matrix, np.ones(len(mine)), gt_crowd=crowds, crowd="ignore").counts
+        for name in _COLUMNS:
+            getattr(columns, name)[k] = getattr(pair, name)
+
+
+def _check_sizes(
+    shapes: Sequence[Any], sizes: Sequence[tuple[int, int] | None], first: Sequence[int], counts: Sequence[int],
+    name_of: Callable[[int], str],
+) -> None:  # fmt: skip
+    """Where the file does not say how large an image is, the masks of a pair must agree."""
+    for start, count, size in zip(first, counts, sizes, strict=True):
+        for place in range(start + 1, start + count) if size is None else ():
+            if shapes[place]["size"] != shapes[start]["size"]:
+                raise FormatError(
+                    f"{name_of(place)} has the size {shapes[place]['size']}, {name_of(start)} has "
+                    f"{shapes[start]['size']}"
+                )
+
+
+def _found(file: GoldFile, asked: Sequence[tuple[int, Entry]], threshold: float) -> list[Entry]:
+    """The predictions of a pair that count, in upstream's order."""
+    kept = [held for held in asked if held[0] in file.categories and held[1]["score"] >= threshold]
+    return _by_category(kept) if len(kept) > 1 else [entry for _, entry in kept]
+
+
+def _rles(
+    held: Sequence[Entry], sizes: Sequence[tuple[int, int] | None], name_of: Callable[[int], str]
+) -> tuple[list[dict[str, Any]], Measured]:
+    """Checked masks."""
+    rles = []
+    for place, (entry, size) in enumerate(zip(held, sizes, strict=True)):
+        segmentation = entry.get("segmentation")
+        try:  # as in the released files: nothing to convert
+            counts, own = segmentation["counts"], segmentation["size"]
+            plain = size is not None and type(counts) is str and own[0] == size[0] and own[1] == size[1]
+        except (TypeError, KeyError, IndexError):
+            plain = False
+        if plain and len(own) == 2:
+            rles.append({"size": own, "counts": counts.encode()})
+        else:
+            demand(entry, ["segmentation"], name_of(place))
+            rles.append(compressed(segmentation, size, name_of(place)))
+    return rles, check_rles(rles, name_of)
+
+
+def _box(entry: Entry, place: int, name_of: Callable[[int], str]) -> list[float]:
     try:
-        matrix = (mask_iou if iou == "segm" else box_iou)(found, truth, gt_crowd=pair.crowds)
-    except ValueError as error:  # masks of two sizes, where the file does not give the image's
-        raise FormatError(f"{pair.names[0]}: {error}") from None
-    return match_pair(matrix, pair.scores, threshold=threshold, gt_crowd=pair.crowds, crowd=crowd).counts
+        return box(entry, "")
+    except (KeyError, FormatError):  # only now is it worth to find out what it is called
+        demand(entry, ["bbox"], name_of(place))
+        return box(entry, name_of(place))
 
 
 def _by_category(held: Sequence[tuple[int, Entry]]) -> list[Entry]:

@@ -231,7 +231,7 @@ def to_label(
     """
     demand(entry, ["segmentation"], where)
     rle = compressed(entry["segmentation"], size, where)
-    check_rles([rle], [where])
+    check_rles([rle], lambda _: where)
     return label_of_rle(rle, phrase, **attributes)
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .columns import PairColumns
 from .pairs import PairCounts, f1_score
 
 
@@ -40,13 +42,12 @@ def best_annotator(scorings: Sequence[PairCounts]) -> int:
     """
     if not scorings:
         raise ValueError("scorings is empty: there is no annotator to choose")
-    return int(np.argmax([_agreement(pair) for pair in scorings]))
+    return int(np.argmax(agreement(PairColumns.of(scorings))))
 
 
-def _agreement(pair: PairCounts) -> float:
-    """Mean F1, and more than any F1 where both sides are silent."""
-    if not pair.has_gt and not pair.has_pred:
-        return 2.0
+def agreement(pairs: PairColumns) -> NDArray[np.float64]:
+    """(N,) how well each pair agrees with its annotator: mean F1, and 2 where both sides are silent."""
     # Thresholds at which nothing counts exist only beside ignored crowds: there, nothing was wrong.
-    counted = pair.tp + pair.fp + pair.fn > 0
-    return float(np.where(counted, f1_score(pair.tp, pair.fp, pair.fn), 1.0).mean())
+    counted = pairs.tp + pairs.fp + pairs.fn > 0
+    mean = np.where(counted, f1_score(pairs.tp, pairs.fp, pairs.fn), 1.0).mean(axis=1)
+    return np.where(pairs.has_gt | pairs.has_pred, mean, 2.0)

@@ -19,8 +19,8 @@ from fiftyone.core.odm import create_field
 from fiftyone.utils.eval.coco import COCOEvaluationConfig
 from fiftyone.utils.eval.detection import DetectionResults
 
+from .columns import PairColumns
 from .judges import OUTCOMES, Match, Settings
-from .pairs import PairCounts
 from .policy import EvaluationError
 from .table import PairTable
 from .video_pairs import VideoPairCounts
@@ -187,8 +187,8 @@ def _plain(table: PairTable | None) -> dict[str, Any] | None:
     if table is None:
         return None
     held = dict(video=table.videos, concepts=list(table.concepts), media=list(table.media))
-    counts = [pair.volume for pair in table.counts] if table.videos else table.counts
-    held["pairs"] = {f.name: [_value(getattr(pair, f.name)) for pair in counts] for f in fields(PairCounts)}
+    pairs = PairColumns.of(pair.volume for pair in table.counts) if table.videos else table.counts
+    held["pairs"] = {f.name: getattr(pairs, f.name).tolist() for f in fields(PairColumns)}
     if table.videos:
         names = [f.name for f in fields(VideoPairCounts) if f.name != "volume"]
         held["tracks"] = {name: [_value(getattr(pair, name)) for pair in table.counts] for name in names}
@@ -198,14 +198,14 @@ def _plain(table: PairTable | None) -> dict[str, Any] | None:
 def _table(held: Mapping[str, Any] | None) -> PairTable | None:
     if held is None:
         return None
-    counts: list[Any] = [PairCounts(**row) for row in _rows(held["pairs"])]
-    if held["video"]:
-        counts = [VideoPairCounts(**row, volume=v) for row, v in zip(_rows(held["tracks"]), counts, strict=True)]
+    kinds = {"has_gt": bool, "has_pred": bool}
+    pairs = PairColumns(**{name: np.array(v, kinds.get(name, np.int64)) for name, v in held["pairs"].items()})
+    if not held["video"]:
+        return PairTable(pairs, held["concepts"], held["media"])
+    tracks = zip(*held["tracks"].values(), strict=True)
+    rows = (dict(zip(held["tracks"], row, strict=True)) for row in tracks)
+    counts = [VideoPairCounts(**row, volume=volume) for row, volume in zip(rows, pairs, strict=True)]
     return PairTable(counts, held["concepts"], held["media"])
-
-
-def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _value(value: Any) -> Any:

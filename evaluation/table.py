@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cgf1 import CGF1, cgf1
+from .columns import PairColumns
 from .intervals import Interval, cgf1_intervals, phota_intervals
-from .pairs import PairCounts
+from .pairs import PairCounts, f1_score
 from .phota import PHOTA, phota
 from .video_pairs import VideoPairCounts
 
@@ -47,16 +48,18 @@ class PairTable:
     groups: Mapping[str, Sequence[Hashable]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("counts", "concepts", "media"):
+        counts = self.counts if isinstance(self.counts, PairColumns) else tuple(self.counts)
+        kinds = {type(pair) for pair in counts} if isinstance(counts, tuple) else {PairCounts}
+        if len(kinds) > 1 or not kinds <= {PairCounts, VideoPairCounts}:
+            raise TypeError(f"counts has {sorted(k.__name__ for k in kinds)}; want PairCounts or VideoPairCounts")
+        object.__setattr__(self, "counts", PairColumns.of(counts) if kinds == {PairCounts} else counts)
+        for name in ("concepts", "media"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "groups", {name: tuple(values) for name, values in self.groups.items()})
         columns = {"concepts": self.concepts, "media": self.media, **self.groups}
         for name, values in columns.items():
             if len(values) != len(self.counts):
                 raise ValueError(f"{name} has {len(values)} entries for {len(self.counts)} pairs")
-        kinds = {type(pair) for pair in self.counts}
-        if len(kinds) > 1 or not kinds <= {PairCounts, VideoPairCounts}:
-            raise TypeError(f"counts has {sorted(k.__name__ for k in kinds)}; want PairCounts or VideoPairCounts")
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -64,11 +67,15 @@ class PairTable:
     @property
     def videos(self) -> bool:
         """Whether these are pairs of videos."""
-        return bool(self.counts) and isinstance(self.counts[0], VideoPairCounts)
+        return bool(len(self.counts)) and not isinstance(self.counts, PairColumns)
 
     def cgf1(self) -> CGF1:
         """The metrics of all pairs; of videos, by the volumes of masklets."""
-        return cgf1(pair.volume if self.videos else pair for pair in self.counts)
+        return cgf1(self._by_image())
+
+    def _by_image(self) -> PairColumns:
+        """The counts that cgF1 takes."""
+        return PairColumns.of(pair.volume for pair in self.counts) if self.videos else self.counts
 
     def phota(self) -> PHOTA:
         """The tracking metrics of all pairs.
@@ -98,8 +105,7 @@ class PairTable:
     def intervals(self, *, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
         """Bootstrap confidence intervals of all numbers; all pairs of an image or video are drawn together."""
         settings = dict(level=level, resamples=resamples, seed=seed)
-        images = [pair.volume for pair in self.counts] if self.videos else self.counts
-        found = cgf1_intervals(images, self.media, **settings)
+        found = cgf1_intervals(self._by_image(), self.media, **settings)
         return found | (phota_intervals(self.counts, self.media, **settings) if self.videos else {})
 
     def to_pandas(self, by: str | None = "concept") -> pandas.DataFrame:
@@ -140,7 +146,8 @@ class PairTable:
             return [column[i] for i in places]
 
         groups = {name: take(values) for name, values in self.groups.items()}
-        return PairTable(take(self.counts), take(self.concepts), take(self.media), groups)
+        counts = take(self.counts) if self.videos else self.counts[places]
+        return PairTable(counts, take(self.concepts), take(self.media), groups)
 
     def _numbers(self) -> dict[str, float | int]:
         """The row of a table: pairs, and their metrics, of which those that mean nothing here are NaN."""
@@ -159,13 +166,13 @@ class PairTable:
             row |= {name: getattr(tracked, name) for name in ("pHOTA", "pDetA", "pAssA", "masklets", "id_switches")}
         return row
 
-    def _pair_columns(self) -> dict[str, list[Any]]:
-        pairs = [pair.volume for pair in self.counts] if self.videos else list(self.counts)
+    def _pair_columns(self) -> dict[str, Any]:
+        pairs = self._by_image()
+        counted = pairs.tp + pairs.fp + pairs.fn > 0
+        f1 = np.where(counted, f1_score(pairs.tp, pairs.fp, pairs.fn), 0).sum(axis=1)
         return {
-            "has_gt": [pair.has_gt for pair in pairs],
-            "has_pred": [pair.has_pred for pair in pairs],
-            "TP@.5": [int(pair.tp[0]) for pair in pairs],
-            "FP@.5": [int(pair.fp[0]) for pair in pairs],
-            "FN@.5": [int(pair.fn[0]) for pair in pairs],
-            "F1": [float(np.nanmean(pair.f1)) if (pair.tp + pair.fp + pair.fn).any() else np.nan for pair in pairs],
+            "has_gt": pairs.has_gt,
+            "has_pred": pairs.has_pred,
+            **{f"{name.upper()}@.5": getattr(pairs, name)[:, 0] for name in ("tp", "fp", "fn")},
+            "F1": np.where(counted.any(axis=1), f1 / np.maximum(counted.sum(axis=1), 1), np.nan),
         }

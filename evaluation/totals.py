@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import PairColumns
 from .match import IOU_THRESHOLDS
 from .pairs import MASK_EPS, PairCounts, f1_score
 
@@ -38,20 +39,16 @@ def rows(pairs: Iterable[PairCounts]) -> NDArray[np.float64]:
     Raises:
         TypeError: something that is not a PairCounts.
     """
-    pairs = list(pairs)
-    table = np.zeros((len(pairs), WIDTH))
-    for i, (row, pair) in enumerate(zip(table, pairs, strict=True)):
-        if not isinstance(pair, PairCounts):
-            raise TypeError(f"pairs[{i}] is a {type(pair).__name__}; want PairCounts, see count_pair")
-        row[COLUMNS["tp"]], row[COLUMNS["fp"]], row[COLUMNS["fn"]] = pair.tp, pair.fp, pair.fn
-        outcome = ("IL_TP" if pair.has_pred else "IL_FN") if pair.has_gt else "IL_FP" if pair.has_pred else "IL_TN"
-        row[COLUMNS[outcome]] = 1
-        if not pair.has_gt:
-            continue
-        row[COLUMNS["pm_fp"]] = pair.fp
-        # A pair with nothing but crowds (crowd="ignore") is positive and yet has no objects to score.
-        if pair.has_pred and (pair.tp + pair.fn).any():
-            row[COLUMNS["f1"]], row[COLUMNS["scored"]] = f1_score(pair.tp, pair.fp, pair.fn), 1
+    held = PairColumns.of(pairs)
+    table = np.zeros((len(held), WIDTH))
+    table[:, COLUMNS["tp"]], table[:, COLUMNS["fp"]], table[:, COLUMNS["fn"]] = held.tp, held.fp, held.fn
+    for name, gt, pred in (("IL_TP", 1, 1), ("IL_FP", 0, 1), ("IL_TN", 0, 0), ("IL_FN", 1, 0)):
+        table[:, COLUMNS[name]] = (held.has_gt == gt) & (held.has_pred == pred)
+    table[:, COLUMNS["pm_fp"]] = held.fp * held.has_gt[:, None]
+    # A pair with nothing but crowds (crowd="ignore") is positive and yet has no objects to score.
+    scored = held.has_gt & held.has_pred & (held.tp + held.fn).any(axis=1)
+    table[:, COLUMNS["f1"]] = f1_score(held.tp, held.fp, held.fn) * scored[:, None]
+    table[:, COLUMNS["scored"]] = scored
     return table
 
 

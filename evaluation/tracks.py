@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from .match import RLE, encode_masks
+from .match import RLE, encode_masks, mask_areas
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Track:
         if frames and frames[0] < 0:
             raise ValueError(f"masks has frame {frames[0]}; frames count from 0")
         rles = encode_masks([self.masks[frame] for frame in frames], name="masks, in the order of frames, ")
-        sizes = dict(zip(frames, np.atleast_1d(coco_mask.area(rles)).tolist() if rles else [], strict=True))
+        sizes = dict(zip(frames, mask_areas(rles).tolist(), strict=True))
         stays = {t for t, area in sizes.items() if area or self.keep_empty}
         object.__setattr__(self, "masks", {t: rle for t, rle in zip(frames, rles, strict=True) if t in stays})
         object.__setattr__(self, "areas", {t: int(area) for t, area in sizes.items() if t in stays})

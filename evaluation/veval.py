@@ -187,7 +187,7 @@ def _track(entry: Entry, where: str, size: tuple[int, int], length: int, *, trut
         raise FormatError(f"{where} has segmentations for {count} frames; its video has {length}")
     names = {t: f"{where}, frame {t}" for t, segmentation in enumerate(held) if segmentation}
     rles = {t: compressed(held[t], size, name) for t, name in names.items()}
-    check_rles(list(rles.values()), list(names.values()))
+    check_rles(list(rles.values()), lambda place: list(names.values())[place])
     # An empty mask that is spelled out is an object for upstream, where it is ground truth.
     return Track(rles, score=float(entry.get("score", 1.0)), crowd=bool(entry.get("iscrowd", 0)), keep_empty=truth)
 

@@ -181,7 +181,7 @@ class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
         for entry, number in places.get((video, t), ()):
             where = f"{self._file.name}: {what} {number}, frame {t}"
             rle = compressed(entry["segmentations"][t], self._file.size(video), where)
-            check_rles([rle], [where])
+            check_rles([rle], lambda _, name=where: name)
             label = label_of_rle(rle, self._file.phrase(int(entry["category_id"])), index=number)
             if what == "annotation":
                 label["iscrowd"] = bool(entry.get("iscrowd", 0))

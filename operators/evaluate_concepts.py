@@ -52,7 +52,7 @@ class EvaluateConcepts(foo.Operator):
             "eval_key", default="eval", required=True, label="Name of the evaluation",
             description="Fields with the results begin with it",
         )  # fmt: skip
-        absence = types.RadioGroup()
+        absence = types.RadioGroup(orientation="vertical")
         for value, label in _ABSENCE.items():
             absence.add_choice(value, label=label)
         inputs.enum(
