@@ -143,6 +143,9 @@ class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
             for t, segmentation in enumerate(held):
                 if segmentation:
                     places.setdefault((video, t), []).append((entry, number))
+        nowhere = sum(not any(entry["segmentations"]) for entry in entries)
+        if nowhere:  # for upstream they are masklets all the same; a dataset of frames has no place for them
+            logger.warning(f"{nowhere} masklets ({what}s) are in no frame; left out")
         return places
 
     def __len__(self) -> int:

@@ -169,4 +169,5 @@ class VideoJudge:
             outcome, iou = whole.get(record.get_attribute_value("index", default=None), (None, None))
             if outcome is not None:
                 record[self.settings.key] = outcome
+            if iou is not None:
                 record[f"{self.settings.key}_iou"] = iou

@@ -64,16 +64,16 @@ class EvaluateConcepts(foo.Operator):
             wrong["negatives_field"] = inputs.str(
                 "negatives_field", required=True, label="Field of absent concepts", description="Lists of names"
             )
-            inputs.str(
-                "not_exhaustive_field", label="Field of concepts that are not all labelled",
-                description="Lists of names; left out there",
-            )  # fmt: skip
         inputs.bool("more", default=False, label="More settings")
         if ctx.params.get("more"):
             wrong["concepts"] = _words(inputs, "concepts", "Concepts (all that were asked, if empty)", required=False)
             wrong["gt_labels"] = _words(
                 inputs, "gt_labels", "Other names in the ground truth", required=False, description="cap = baseball cap"
             )
+            inputs.str(
+                "not_exhaustive_field", label="Field of concepts that are not all labelled",
+                description="Lists of names; left out there",
+            )  # fmt: skip
             inputs.float("threshold", default=0.5, min=0.0, max=1.0, label="Threshold", view=types.SliderView())
             inputs.float("iou", default=0.5, min=0.05, max=1.0, label="IoU of a true positive", view=types.SliderView())
             inputs.bool("use_masks", default=True, label="Compare masks", description="Off: boxes")
@@ -137,7 +137,9 @@ class EvaluateConcepts(foo.Operator):
 
         if not delegate:  # here, and not through FiftyOne, which could not hand over expressions, nor the result
             return evaluate_concepts(sample_collection, pred_field, gt_field, eval_key, **settings)
-        params = dict(settings, pred_field=pred_field, gt_field=gt_field, eval_key=eval_key)
+        said = settings.get("exhaustive")
+        absence = "exhaustive" if said is True else "some" if said else "field"
+        params = dict(settings, pred_field=pred_field, gt_field=gt_field, eval_key=eval_key, absence=absence)
         ctx, target = execution_context(sample_collection)
         return foo.execute_operator(self.uri, ctx, params=dict(params, **target), request_delegation=True)
 
@@ -166,9 +168,9 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
     if params.get("gt_labels"):
         found["gt_labels"] = _names(params["gt_labels"])
     absence = params.get("absence")
-    found["exhaustive"] = True if absence == "exhaustive" else params.get("exhaustive")
-    for name in ("negatives_field", "not_exhaustive_field"):
-        found[name] = params.get(name) if absence in (None, "field") else None
+    found["exhaustive"] = {"exhaustive": True, "some": params.get("exhaustive")}.get(absence)
+    found["negatives_field"] = params.get("negatives_field") if absence == "field" else None
+    found["not_exhaustive_field"] = params.get("not_exhaustive_field")
     return found
 
 

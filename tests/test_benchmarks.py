@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from benchmarks import evaluation
 from benchmarks import image as benchmark
 from benchmarks import video
 from emoji_world.scenes import sample_scene
@@ -117,3 +118,16 @@ def test_shared_memory_is_counted_once():
             self.kept = {0: {"a": block[:50], "b": [block[50:], torch.zeros(5)]}, 1: "text"}
 
     assert video.held(Session()) == 4 * 105
+
+
+def test_evaluation_benchmark_in_small(tmp_path, capsys):
+    out = tmp_path / "numbers.json"
+    evaluation.main(["--pairs", "60", "--size", "64", "--repeats", "2", "--json", str(out)])
+    report = json.loads(out.read_text())
+    assert report["pairs"] == 60 and len(report["ours"]["seconds"]) == 2
+    assert 0 < report["ours"]["cgF1"] < 1 and report["ours"]["mb"] > 20 and report["intervals_seconds"] > 0
+    printed = capsys.readouterr().out
+    assert f"cgF1 {report['ours']['cgF1']:.6f}" in printed and "official: not measured" in printed
+    with pytest.raises(SystemExit):
+        evaluation.main(["--official", str(tmp_path)])
+    assert "has no" in capsys.readouterr().err
