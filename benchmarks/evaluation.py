@@ -179,7 +179,7 @@ def _score(side: str, folder: Path, official: Path | None) -> dict[str, float]:
     truth, predictions = folder / "gt.json", folder / "pred.json"
     found: dict[str, float] = {}
     if side == "ours":
-        from evaluation.gold import score_gold_files
+        from evaluation.gold_score import score_gold_files
 
         start = time.process_time()
         table = score_gold_files([truth], predictions).table

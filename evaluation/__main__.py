@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .entries import FormatError
-from .gold import CROWDS, GoldScore, score_gold_files
+from .gold_score import CROWDS, GoldScore, score_gold_files
 from .report import report, text
 from .veval import VEvalScore, read_veval, read_video_predictions, score_veval
 

@@ -99,3 +99,24 @@ def check_masks(samples: fo.core.collections.SampleCollection, fields: Sequence[
         masks = samples.count(f"{path}.detections.mask") + samples.count(f"{path}.detections.mask_path")
         if not masks and samples.count(f"{path}.detections"):
             raise EvaluationError(f"The labels of {path!r} have no masks; use_masks=False compares boxes")
+
+
+def check_groups(samples: fo.core.collections.SampleCollection, groups: Sequence[str]) -> None:
+    """Refuse what is no field of a sample.
+
+    Raises:
+        EvaluationError: naming it
+    """
+    if isinstance(groups, str):
+        raise EvaluationError(f"groups is {groups!r}; want a list of fields: [{groups!r}]")
+    for name in groups:
+        if not samples.has_field(name):
+            raise EvaluationError(f"groups names {name!r}, which is not a field of {samples._root_dataset.name!r}")
+
+
+def plain_value(sample: Any, field: str) -> Any:
+    """What a field holds, as a value to group by: a label's name, the rest as it is, or as text."""
+    held = sample.get_field(field)
+    if isinstance(held, fo.Classification):
+        return held.label
+    return held if held is None or isinstance(held, (str, bool, int, float)) else str(held)

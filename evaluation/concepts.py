@@ -16,8 +16,16 @@ from typing import Any, Literal
 import fiftyone as fo
 import fiftyone.core.utils as fou
 
-from .checks import check_masks, check_media, chosen_concepts, detections_field, thresholds_of
-from .gold import CROWDS
+from .checks import (
+    check_groups,
+    check_masks,
+    check_media,
+    chosen_concepts,
+    detections_field,
+    plain_value,
+    thresholds_of,
+)
+from .gold_score import CROWDS
 from .judges import ImageJudge, Judged, Settings
 from .policy import EvaluationError, GroundTruthNames, Policy, make_policy
 from .record import Record, check_key, load_table
@@ -121,6 +129,7 @@ def evaluation_steps(
     use_masks: bool = True,
     crowd: Literal["official", "ignore"] = "official",
     iscrowd: str = "iscrowd",
+    groups: Sequence[str] = (),
 ) -> Iterator[Step]:
     """As :func:`evaluate_concepts`, a sample at a time; the last step has the result.
 
@@ -138,6 +147,7 @@ def evaluation_steps(
         use_masks: compare masks, or boxes.
         crowd: "official" drops crowd regions, "ignore" forgives what lies in them.
         iscrowd: the attribute that says so.
+        groups: fields of samples, to break the numbers down by: ``result.table.by("weather")``.
 
     Yields:
         first with nothing done
@@ -173,9 +183,11 @@ def evaluation_steps(
         raise EvaluationError(f"iou is {iou}; want a number above 0, at most 1")
     if use_masks:
         check_masks(samples, bare, framed)
+    check_groups(samples, groups)
     settings = Settings(
-        *bare[:2], policy, thresholds, ledger, use_masks, iou, CROWDS[crowd], iscrowd, eval_key, tuple(bare[2:])
-    )
+        *bare[:2], policy, thresholds, ledger, use_masks, iou, CROWDS[crowd], iscrowd, eval_key, tuple(bare[2:]),
+        tuple(groups),
+    )  # fmt: skip
     if eval_key is not None:
         check_key(dataset, eval_key)
     total = len(samples)
@@ -185,17 +197,23 @@ def evaluation_steps(
     if eval_key is not None:
         record = Record(samples, settings, video)
         record.begin()
-    judged: list[tuple[str, Judged]] = []
+    judged: list[tuple[tuple[str, dict[str, Any]], Judged]] = []
     failed: list[str] = []
     judge = VideoJudge(settings) if video else ImageJudge(settings)
     for done, (sample, pairs) in enumerate(_judged(samples, settings, judge, sequences), 1):
         if isinstance(pairs, str):
             failed.append(pairs)
         else:
-            judged += [(sample, pair) for pair in pairs]
+            unit = sample.id, {name: plain_value(sample, name) for name in groups}
+            judged += [(unit, pair) for pair in pairs]
         if done < total:
             yield Step(done, total)
-    table = PairTable([j.counts for _, j in judged], [j.concept for _, j in judged], [s for s, _ in judged])
+    table = PairTable(
+        [pair.counts for _, pair in judged],
+        [pair.concept for _, pair in judged],
+        [number for (number, _), _ in judged],
+        {name: [values[name] for (_, values), _ in judged] for name in groups},
+    )
     result = ConceptEvaluation(table, tuple(_notes(policy, judge, failed, eval_key)), eval_key)
     if record is not None:
         about = dict(
@@ -220,8 +238,8 @@ def load_concept_evaluation(dataset: fo.Dataset, eval_key: str) -> ConceptEvalua
 
 def _judged(
     samples: fo.core.collections.SampleCollection, settings: Settings, judge: ImageJudge | VideoJudge, sequences: bool
-) -> Iterator[tuple[str, list[Judged] | str]]:
-    """Sample id, and its pairs, or why there are none. A sample that cannot be judged costs itself."""
+) -> Iterator[tuple[fo.Sample, list[Judged] | str]]:
+    """Sample, and its pairs, or why there are none. A sample that cannot be judged costs itself."""
     for view in samples.iter_dynamic_groups() if sequences else [samples]:
         view = _slim(view, settings)
         with view.save_context() as context:
@@ -238,7 +256,7 @@ def _judged(
                 if settings.key is not None:
                     for sample in unit:
                         context.save(sample)
-                yield unit[0].id, pairs
+                yield unit[0], pairs
 
 
 def _pairs(judge: ImageJudge | VideoJudge, unit: Sequence[fo.Sample], sequence: bool) -> list[Judged]:
@@ -257,7 +275,8 @@ def _slim(view: fo.core.collections.SampleCollection, settings: Settings) -> fo.
     names += [settings.ledger.presence] if settings.ledger else []
     paths = [f"frames.{name}" for name in names] if framed else names
     records = field_of_masklets(settings.pred_field)
-    return view.select_fields([*paths, *settings.policy.fields, *([records] if view.has_field(records) else [])])
+    rest = [*settings.policy.fields, *settings.groups, *([records] if view.has_field(records) else [])]
+    return view.select_fields([*paths, *rest])
 
 
 def _notes(

@@ -53,6 +53,7 @@ class Settings:
         iscrowd: the attribute of ground truth that says so.
         key: names of the fields that are written begin with it; None: nothing is written.
         annotators: fields of further annotators' ground truth, of images.
+        groups: fields of samples to break the numbers down by.
         matches: what was matched and what was not, so far.
     """
 
@@ -67,6 +68,7 @@ class Settings:
     iscrowd: str = "iscrowd"
     key: str | None = None
     annotators: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     matches: list[Match] = field(default_factory=list)
 
     def asked(self, document: Any) -> set[str]:

@@ -187,6 +187,7 @@ def _plain(table: PairTable | None) -> dict[str, Any] | None:
     if table is None:
         return None
     held = dict(video=table.videos, concepts=list(table.concepts), media=list(table.media))
+    held["groups"] = {name: list(values) for name, values in table.groups.items()}
     pairs = PairColumns.of(pair.volume for pair in table.counts) if table.videos else table.counts
     held["pairs"] = {f.name: getattr(pairs, f.name).tolist() for f in fields(PairColumns)}
     if table.videos:
@@ -201,11 +202,11 @@ def _table(held: Mapping[str, Any] | None) -> PairTable | None:
     kinds = {"has_gt": bool, "has_pred": bool}
     pairs = PairColumns(**{name: np.array(v, kinds.get(name, np.int64)) for name, v in held["pairs"].items()})
     if not held["video"]:
-        return PairTable(pairs, held["concepts"], held["media"])
+        return PairTable(pairs, held["concepts"], held["media"], held["groups"])
     tracks = zip(*held["tracks"].values(), strict=True)
     rows = (dict(zip(held["tracks"], row, strict=True)) for row in tracks)
     counts = [VideoPairCounts(**row, volume=volume) for row, volume in zip(rows, pairs, strict=True)]
-    return PairTable(counts, held["concepts"], held["media"])
+    return PairTable(counts, held["concepts"], held["media"], held["groups"])
 
 
 def _value(value: Any) -> Any:

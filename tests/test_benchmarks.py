@@ -7,9 +7,8 @@ import json
 import pytest
 import torch
 
-from benchmarks import evaluation
+from benchmarks import evaluation, video
 from benchmarks import image as benchmark
-from benchmarks import video
 from emoji_world.scenes import sample_scene
 
 

@@ -267,6 +267,15 @@ def test_the_run_has_all_numbers(pets):
         load_concept_evaluation(dataset, "other")
 
 
+def test_numbers_by_group(pets):
+    pets.set_values("weather", ["sun", "rain", "sun", None])
+    pets.set_values("kind", [fo.Classification(label=name) for name in "aabb"])
+    evaluate_concepts(pets, eval_key="eval", groups=["weather", "kind"], **SETTINGS)
+    table = load_concept_evaluation(pets, "eval").table
+    assert {name: len(part) for name, part in table.by("weather").items()} == {"sun": 4, "rain": 2, None: 2}
+    assert table.by("kind")["a"].cgf1().tp[0] == 2 and "kind" in table.to_pandas(by=None)
+
+
 def test_evaluated_again_nothing_of_before_is_left(pets):
     evaluate_concepts(pets, eval_key="eval", **SETTINGS)
     evaluate_concepts(pets, eval_key="eval", concepts=["cat"], **SETTINGS)
@@ -332,6 +341,8 @@ def test_progress_is_shown_as_everywhere(pets):
         (dict(not_exhaustive_field="none"), "not_exhaustive_field='none' is not a field"),
         (dict(threshold={"dog": 0.5}), "threshold has none for 'cat'"),
         (dict(threshold="high"), "the threshold of 'dog' is 'high'; want a number"),
+        (dict(groups=["none"]), "groups names 'none', which is not a field"),
+        (dict(groups="weather"), r"groups is 'weather'; want a list of fields: \['weather'\]"),
         (dict(iou=0), "iou is 0; want a number above 0"),
         (dict(crowd="drop"), r"crowd is 'drop'; want one of \['official', 'ignore'\]"),
         (dict(eval_key="sam3"), "eval_key='sam3' is the name of a run already"),

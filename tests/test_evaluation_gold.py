@@ -26,7 +26,8 @@ from evaluation import cgf1, count_pair, place_mask
 from evaluation.__main__ import main
 from evaluation.batch import count_masks
 from evaluation.entries import FormatError, check_rles
-from evaluation.gold import read_gold, read_predictions, score_gold, score_gold_files
+from evaluation.gold import read_gold, read_predictions
+from evaluation.gold_score import score_gold, score_gold_files
 from evaluation.report import report
 from scripts import golden
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 from evaluation.concepts import evaluate_concepts
 from evaluation.entries import FormatError
-from evaluation.gold import score_gold_files
 from evaluation.gold_importer import SACoGoldImporter
+from evaluation.gold_score import score_gold_files
 from evaluation.policy import EvaluationError
 from evaluation.saco import SACoGoldDataset, SACoVEvalDataset
 from evaluation.veval import read_veval, read_video_predictions, score_veval
