@@ -2,7 +2,7 @@
 
 Files of generated pairs are scored from the start of a process to its numbers: reading, checking, matching, counting.
 Each side runs in a process of its own with one thread, in turn, ``--repeats`` times. ``--official`` is a checkout of
-facebookresearch/sam3; without it, our side alone is measured. In the JSON:
+facebookresearch/sam3; without it, and without an installed ``sam3``, our side alone is measured. In the JSON:
 
 ``machine``
     what it ran on
@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     said = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=said)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    parser.add_argument("--official", type=Path, metavar="FOLDER", help="a checkout of facebookresearch/sam3")
+    parser.add_argument(
+        "--official", type=Path, metavar="FOLDER", help="a checkout of facebookresearch/sam3 (default: what is installed)"
+    )
     parser.add_argument("--pairs", type=int, default=20_000)
     parser.add_argument("--masks", type=int, default=2, help="of each side, in a pair that has any")
     parser.add_argument("--size", type=int, default=512, help="height and width of the masks")
@@ -59,12 +61,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.side:
         print(json.dumps(_score(args.side, args.folder, args.official)))
         return
+    args.official = args.official or _installed()
     if args.official and not (args.official / _EVALUATOR).is_file():
         parser.error(f"--official {args.official} has no {_EVALUATOR}")
     report = measure(args.pairs, args.masks, args.size, args.repeats, args.official)
     print(text(report))
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _installed() -> Path | None:
+    """Where the official package is, if it is installed; importing it would load its model's code."""
+    spec = importlib.util.find_spec("sam3")
+    places = [Path(place).parent for place in (spec.submodule_search_locations or ())] if spec else []
+    return next((place for place in places if (place / _EVALUATOR).is_file()), None)
 
 
 def measure(pairs: int, masks: int, size: int, repeats: int, official: Path | None) -> dict[str, Any]:

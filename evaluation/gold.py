@@ -10,7 +10,6 @@ Source: README of facebookresearch/sam3 at 99d02f2 (``scripts/eval/gold``).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,18 +72,19 @@ def read_gold(path: str | Path) -> GoldFile:
         raise FormatError(f"{name}: images is empty; there is nothing to evaluate")
 
     masks: dict[int, list[tuple[int, Entry]]] = {}
-    strangers: Counter[str] = Counter()
+    strangers: dict[str, list[int]] = {}
     owners = identities(annotations, "image_id", f"{name}: annotations")
     kinds = identities(annotations, "category_id", f"{name}: annotations")
-    for pair, category, entry in zip(owners, kinds, annotations, strict=True):
+    for i, (pair, category, entry) in enumerate(zip(owners, kinds, annotations, strict=True)):
         if pair not in pairs:
-            strangers["of a pair that is not among images"] += 1
+            strangers.setdefault("of pairs that are not among images", []).append(i)
         elif category not in categories:
-            strangers[f"of a category that is not among categories ({category})"] += 1
+            strangers.setdefault("of categories that are not among categories", []).append(i)
         else:
             masks.setdefault(pair, []).append((category, entry))
     warnings = tuple(
-        f"{name}: {count} annotations are {what}; left out, as upstream" for what, count in strangers.items()
+        f"{name}: {len(places)} annotations are {what}, such as annotations[{places[0]}]; left out, as upstream"
+        for what, places in strangers.items()
     )
     return GoldFile(name, pairs, {pair: by_category(held) for pair, held in masks.items()}, categories, warnings)
 

@@ -237,16 +237,20 @@ def _rles(
             plain = False
         if plain and len(own) == 2:
             rles.append({"size": own, "counts": counts.encode()})
-        else:
+            continue
+        try:
+            rles.append(compressed(segmentation, size, ""))
+        except FormatError:  # only now is it worth to find out what it is called
             demand(entry, ["segmentation"], name_of(place))
-            rles.append(compressed(segmentation, size, name_of(place)))
+            compressed(segmentation, size, name_of(place))
+            raise
     return rles, check_rles(rles, name_of)
 
 
 def _box(entry: Entry, place: int, name_of: Callable[[int], str]) -> list[float]:
     try:
         return box(entry, "")
-    except (KeyError, FormatError):  # only now is it worth to find out what it is called
+    except (KeyError, FormatError):
         demand(entry, ["bbox"], name_of(place))
         return box(entry, name_of(place))
 

@@ -2,9 +2,11 @@
 
     python scripts/golden.py cases                                            # writes tests/golden/files/*.json
     PYTHONPATH=<checkout of facebookresearch/sam3> python scripts/golden.py official   # writes official.json there
+    python scripts/golden.py trackeval                                        # writes trackeval.json there
 
 The second needs an environment of its own (numpy < 2, torch, torchvision, pycocotools, scipy, pandas, iopath, tqdm),
-and a checkout whose ``sam3/__init__.py`` is emptied: it would import the whole model.
+and a checkout whose ``sam3/__init__.py`` is emptied: it would import the whole model. The third needs TrackEval, which
+brings an OpenCV that does not go together with FiftyOne's.
 """
 
 from __future__ import annotations
@@ -251,5 +253,45 @@ def write_official() -> None:
 
 
 
+def write_trackeval() -> None:
+    """HOTA of the videos' pairs by its authors' TrackEval, pooled, by alpha."""
+    from trackeval.metrics import HOTA
+
+    gt, predictions = (json.loads((FOLDER / f"{name}.json").read_text()) for name in ("veval_gt", "veval_pred"))
+    lengths = {video["id"]: video["length"] for video in gt["videos"]}
+    metric, found = HOTA(), {}
+    of = [(entry["video_id"], entry["category_id"]) for entry in (*gt["annotations"], *predictions)]
+    for pair in sorted(set(of)):
+        sides = [
+            [e for e in entries if (e["video_id"], e["category_id"]) == pair and e.get("score", 1) > 0.5]
+            for entries in (gt["annotations"], predictions)
+        ]
+        found[str(pair)] = metric.eval_sequence(_trackeval_data(*sides, lengths[pair[0]]))
+    pooled = metric.combine_sequences(found)
+    numbers = {name: pooled[name].tolist() for name in ("HOTA", "DetA", "AssA")}
+    (FOLDER / "trackeval.json").write_text(json.dumps(numbers, indent=1) + "\n")
+
+
+def _trackeval_data(gt: list, pred: list, frames: int) -> dict[str, Any]:
+    """One pair as TrackEval has it; empty masks are objects in ground truth, and nothing in predictions."""
+    data = {"gt_ids": [], "tracker_ids": [], "similarity_scores": [], "num_gt_dets": 0, "num_tracker_dets": 0}
+    for t in range(frames):
+        ours = [(k, entry["segmentations"][t]) for k, entry in enumerate(gt) if entry["segmentations"][t]]
+        theirs = [(k, entry["segmentations"][t]) for k, entry in enumerate(pred) if entry["segmentations"][t]]
+        theirs = [(k, rle) for k, rle in theirs if coco_mask.area(rle)]
+        both = [r for _, r in ours], [r for _, r in theirs]
+        iou = coco_mask.iou(*both, [0] * len(theirs)) if ours and theirs else []
+        data["gt_ids"].append(np.array([k for k, _ in ours], int))
+        data["tracker_ids"].append(np.array([k for k, _ in theirs], int))
+        data["similarity_scores"].append(np.reshape(iou, (len(ours), len(theirs))))
+        data["num_gt_dets"] += len(ours)
+        data["num_tracker_dets"] += len(theirs)
+    for side in ("gt", "tracker"):
+        seen = sorted({k for ids in data[f"{side}_ids"] for k in ids.tolist()})
+        data[f"{side}_ids"] = [np.array([seen.index(k) for k in ids], int) for ids in data[f"{side}_ids"]]
+        data[f"num_{side}_ids"] = len(seen)
+    return data
+
+
 if __name__ == "__main__":
-    {"cases": write_cases, "official": write_official}[sys.argv[1]]()
+    {"cases": write_cases, "official": write_official, "trackeval": write_trackeval}[sys.argv[1]]()

@@ -104,6 +104,7 @@ def test_the_order_of_annotators_matters_as_it_does_officially():
 def test_the_generated_files_are_those_of_the_script(tmp_path, monkeypatch):
     monkeypatch.setattr(golden, "FOLDER", tmp_path)
     golden.write_cases()
+    assert len(list(tmp_path.iterdir())) == 6
     for path in tmp_path.iterdir():
         assert json.loads(path.read_text()) == json.loads((FILES / path.name).read_text()), path.name
 
