@@ -48,9 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     said = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=said)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    parser.add_argument(
-        "--official", type=Path, metavar="FOLDER", help="a checkout of facebookresearch/sam3 (default: what is installed)"
-    )
+    where = "a checkout of facebookresearch/sam3 (default: what is installed)"
+    parser.add_argument("--official", type=Path, metavar="FOLDER", help=where)
     parser.add_argument("--pairs", type=int, default=20_000)
     parser.add_argument("--masks", type=int, default=2, help="of each side, in a pair that has any")
     parser.add_argument("--size", type=int, default=512, help="height and width of the masks")
