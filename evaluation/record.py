@@ -82,7 +82,10 @@ class Record:
         """Register the evaluation, replacing an earlier one of that key, and declare the fields."""
         dataset, key = self.samples._root_dataset, self.key
         if dataset.has_evaluation(key):
+            config = dataset.get_evaluation_info(key).config
+            left = own_fields(dataset, config, key)
             dataset.delete_evaluation(key)
+            _delete(dataset, left)  # where the plugin is not installed, FiftyOne does not know of them
         forget(dataset, key)
         self._method.register_run(self.samples, key)
         self._method.register_samples(self.samples, key)
@@ -151,6 +154,14 @@ def own_fields(samples: fo.core.collections.SampleCollection, config: Any, key: 
     known = {*dataset.get_field_schema(flat=True)}
     known |= {f"frames.{name}" for name in dataset.get_frame_field_schema(flat=True) or ()}
     return [name for name in names if name in known]
+
+
+def _delete(dataset: fo.Dataset, paths: Sequence[str]) -> None:
+    """Delete fields of samples and frames, as far as they are there."""
+    framed = [path.removeprefix("frames.") for path in paths if path.startswith("frames.")]
+    dataset.delete_sample_fields([path for path in paths if not path.startswith("frames.")], error_level=2)
+    if framed:
+        dataset.delete_frame_fields(framed, error_level=2)
 
 
 def forget(dataset: fo.Dataset, key: str) -> None:

@@ -283,6 +283,16 @@ def test_evaluated_again_nothing_of_before_is_left(pets):
     assert pets.list_evaluations() == ["eval"] and len(load_concept_evaluation(pets, "eval").table) == 4
 
 
+def test_without_the_plugin_too_nothing_of_before_is_left(pets, monkeypatch):
+    monkeypatch.setattr(foo, "operator_exists", lambda name: False)
+    evaluate_concepts(pets, eval_key="eval", **SETTINGS)
+    assert "cgF1" in pets.load_evaluation_results("eval").metrics()
+    assert pets.count("ground_truth.detections.eval_missed") == 2
+    evaluate_concepts(pets, eval_key="eval", concepts=["dog"], **SETTINGS)
+    assert pets.values("ground_truth.detections.eval_missed", unwind=True) == ["dog"]
+    assert pets.values("eval_outcome.tn", unwind=True) == ["dog"]
+
+
 def test_renamed_and_deleted_as_fiftyone_does(pets):
     evaluate_concepts(pets, eval_key="eval", **SETTINGS)
     before = set(pets.get_field_schema(flat=True))
