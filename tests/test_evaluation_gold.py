@@ -12,6 +12,8 @@ from __future__ import annotations
 import copy
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
+from support.sandbox import REPOSITORY
 
 from evaluation import cgf1, count_pair, place_mask
 from evaluation.__main__ import main
@@ -328,3 +331,16 @@ def test_undefined_numbers_are_null_and_the_official_ones_stand_beside(tmp_path)
 def test_cgf1_takes_columns_as_it_takes_pairs():
     columns = score_gold_files([GT], PRED).table.counts
     assert cgf1(columns).to_dict() == cgf1(list(columns)).to_dict()
+
+
+def test_the_command_needs_neither_fiftyone_nor_torch():
+    """In a process of its own, where importing either is an error."""
+    script = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['fiftyone', 'torch', 'transformers', 'pandas', 'matplotlib']))\n"
+        "from evaluation.__main__ import main\n"
+        f"sys.exit(main(['gold', '--gt', {str(GT)!r}, '--pred', {str(PRED)!r}, '--intervals', '20']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "95 % of resamples" in done.stdout
