@@ -337,7 +337,11 @@ def test_the_command_needs_neither_fiftyone_nor_torch():
     """In a process of its own, where importing either is an error."""
     script = (
         "import sys\n"
-        "sys.modules.update(dict.fromkeys(['fiftyone', 'torch', 'transformers', 'pandas', 'matplotlib']))\n"
+        "class Refuses:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('fiftyone', 'torch', 'transformers', 'pandas', 'matplotlib'):\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Refuses())\n"
         "from evaluation.__main__ import main\n"
         f"sys.exit(main(['gold', '--gt', {str(GT)!r}, '--pred', {str(PRED)!r}, '--intervals', '20']))"
     )
