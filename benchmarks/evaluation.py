@@ -112,20 +112,20 @@ def text(report: dict[str, Any]) -> str:
     lines = [
         described(report["machine"]),
         f"{report['pairs']:,} pairs, {report['masks']} masks a side, {report['size']} px",
-        f"ours      {spent:7.1f} s{verdict(spent, TARGETS['seconds'] if full else None, ' s')}   "
+        f"ours      {spent:7.2f} s{verdict(spent, TARGETS['seconds'] if full else None, ' s')}   "
         f"{ours['mb']:5.0f} MB{verdict(ours['mb'], TARGETS['mb'] if full else None, ' MB')}   cgF1 {ours['cgF1']:.6f}",
     ]
     if official:
         low, high = min(report["speed_ups"]), max(report["speed_ups"])
         target = TARGETS["speed_up"] if full else None
         lines += [
-            f"official  {median(official['seconds']):7.1f} s   {official['mb']:5.0f} MB   cgF1 {official['cgF1']:.6f}",
+            f"official  {median(official['seconds']):7.2f} s   {official['mb']:5.0f} MB   cgF1 {official['cgF1']:.6f}",
             f"official / ours {report['speed_up']:.2f}x, {low:.2f} to {high:.2f}"
             + verdict(report["speed_up"], target, "x", at_least=True),
         ]
     else:
         lines.append("official: not measured; --official names a checkout of facebookresearch/sam3")
-    lines.append(f"1,000 resamples of all pairs (ours only): {report['intervals_seconds']:.1f} s")
+    lines.append(f"1,000 resamples of all pairs (ours only): {report['intervals_seconds']:.2f} s")
     return "\n".join(lines)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fiftyone as fo
 
 from .policy import EvaluationError
+
+#: the threshold of SA-Co
+STANDARD = 0.5
 
 
 def check_media(samples: fo.core.collections.SampleCollection, sequences: bool) -> None:
@@ -17,6 +19,8 @@ def check_media(samples: fo.core.collections.SampleCollection, sequences: bool) 
     Raises:
         EvaluationError: saying what to evaluate instead
     """
+    if not isinstance(samples, fo.core.collections.SampleCollection):
+        raise EvaluationError(f"samples is {samples!r}; want a dataset or a view, such as fo.load_dataset(...)")
     kind = samples.media_type
     if samples._is_clips or samples._is_frames or samples._is_patches:
         raise EvaluationError(f"{type(samples).__name__} cannot be evaluated: evaluate the images or videos themselves")
@@ -70,21 +74,19 @@ def chosen_concepts(concepts: Sequence[str] | None, known: Mapping[str, Any], fi
 
 
 def thresholds_of(threshold: float | Mapping[str, float], concepts: Sequence[str]) -> dict[str, float]:
-    """One for each concept.
+    """One for each concept; of those that a mapping does not name, the standard one.
 
     Raises:
-        EvaluationError: one is missing, or is no number
+        EvaluationError: one is no number, or of no concept
     """
-    if isinstance(threshold, Mapping):
-        lacking = [concept for concept in concepts if concept not in threshold]
-        if lacking:
-            raise EvaluationError(f"threshold has none for {lacking[0]!r}; give one for each concept, or one number")
-        found = {concept: threshold[concept] for concept in concepts}
-    else:
-        found = dict.fromkeys(concepts, threshold)
+    said = dict(threshold) if isinstance(threshold, Mapping) else dict.fromkeys(concepts, threshold)
+    unknown = [concept for concept in said if concept not in concepts]
+    if unknown:
+        raise EvaluationError(f"threshold names {unknown[0]!r}, which is not evaluated")
+    found = {concept: said.get(concept, STANDARD) for concept in concepts}
     for concept, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-            raise EvaluationError(f"the threshold of {concept!r} is {value!r}; want a number")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise EvaluationError(f"the threshold of {concept!r} is {value!r}; want a number between 0 and 1")
     return found
 
 

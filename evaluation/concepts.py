@@ -37,11 +37,11 @@ from .video_judge import VideoJudge
 if __package__ == "evaluation":
     from zoo.ledger import DEFAULT
     from zoo.masklets import field_of_masklets
-    from zoo.provenance import asked_phrases, ledger_of
+    from zoo.provenance import asked_phrases, ledger_of, stored_from
 else:
     from ..zoo.ledger import DEFAULT
     from ..zoo.masklets import field_of_masklets
-    from ..zoo.provenance import asked_phrases, ledger_of
+    from ..zoo.provenance import asked_phrases, ledger_of, stored_from
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,18 @@ def evaluate_concepts(
     gt_field: str | Sequence[str] = "ground_truth",
     eval_key: str | None = None,
     *,
+    concepts: Sequence[str] | None = None,
+    gt_labels: GroundTruthNames | None = None,
+    exhaustive: bool | Iterable[str] | None = None,
+    negatives_field: str | None = None,
+    not_exhaustive_field: str | None = None,
+    threshold: float | Mapping[str, float] = 0.5,
+    iou: float = 0.5,
+    use_masks: bool = True,
+    crowd: Literal["official", "ignore"] = "official",
+    iscrowd: str = "iscrowd",
+    groups: Sequence[str] = (),
     progress: bool | Callable | None = None,
-    **settings: Any,
 ) -> ConceptEvaluation:
     """Evaluate the concepts that were found in images, videos or image sequences.
 
@@ -99,13 +109,31 @@ def evaluate_concepts(
             several annotators: each pair is measured against the one it agrees with best, as in SA-Co/Gold.
         eval_key: a name for the evaluation, as in ``evaluate_detections``; an earlier one of that name is replaced.
             Default: nothing is stored.
+        concepts: labels to evaluate. Default: all that were asked. Of a field that no ledger belongs to, all these
+            count as asked of every sample.
+        gt_labels: concept → the ground-truth label, or labels, or an expression such as
+            ``(F("label") == "cap") & (F("colour") == "red")``. Default: the concept's label, and its phrases.
+        exhaustive: True if every instance of every concept is labelled, or the concepts of which it is.
+        negatives_field: lists the concepts that people found absent from a sample; beside ``exhaustive``, of the other
+            concepts.
+        not_exhaustive_field: lists the concepts whose instances are not all labelled in a sample; left out there.
+        threshold: predictions below do not count; for all, or by concept (others: 0.5).
+        iou: from which IoU on a label is called a true positive; the metrics go through all thresholds.
+        use_masks: compare masks, or boxes.
+        crowd: "official" drops crowd regions, "ignore" forgives what lies in them.
+        iscrowd: the attribute that says so.
+        groups: fields of samples, to break the numbers down by: ``result.table.by("weather")``.
         progress: whether to show a progress bar, or a function to call, as everywhere in FiftyOne.
-        **settings: see :func:`evaluation_steps`.
 
     Raises:
-        EvaluationError: before anything is stored, see :func:`evaluation_steps`.
+        EvaluationError: before anything is stored: unknown fields or concepts, no word about absence, a key that is
+            taken, labels without masks.
     """
-    steps = evaluation_steps(samples, pred_field, gt_field, eval_key, **settings)
+    steps = evaluation_steps(
+        samples, pred_field, gt_field, eval_key, concepts=concepts, gt_labels=gt_labels, exhaustive=exhaustive,
+        negatives_field=negatives_field, not_exhaustive_field=not_exhaustive_field, threshold=threshold, iou=iou,
+        use_masks=use_masks, crowd=crowd, iscrowd=iscrowd, groups=groups,
+    )  # fmt: skip
     step = next(steps)
     with fou.ProgressBar(total=step.total, progress=progress) as bar:
         for step in steps:
@@ -131,35 +159,14 @@ def evaluation_steps(
     iscrowd: str = "iscrowd",
     groups: Sequence[str] = (),
 ) -> Iterator[Step]:
-    """As :func:`evaluate_concepts`, a sample at a time; the last step has the result.
-
-    Args:
-        samples, pred_field, gt_field, eval_key: see there.
-        concepts: labels to evaluate. Default: all that were asked. Of a field that no ledger belongs to, all these
-            count as asked of every sample.
-        gt_labels: concept → the ground-truth label, or labels, or an expression such as
-            ``(F("label") == "cap") & (F("colour") == "red")``. Default: the concept's label, and its phrases.
-        exhaustive: True if every instance of every concept is labelled, or the concepts of which it is.
-        negatives_field: lists the concepts that people found absent from a sample.
-        not_exhaustive_field: lists the concepts whose instances are not all labelled in a sample; left out there.
-        threshold: predictions below do not count; for all, or by concept.
-        iou: from which IoU on a label is called a true positive; the metrics go through all thresholds.
-        use_masks: compare masks, or boxes.
-        crowd: "official" drops crowd regions, "ignore" forgives what lies in them.
-        iscrowd: the attribute that says so.
-        groups: fields of samples, to break the numbers down by: ``result.table.by("weather")``.
+    """As :func:`evaluate_concepts`, with its arguments and errors, a sample at a time; the last step has the result.
 
     Yields:
         first with nothing done
-
-    Raises:
-        EvaluationError: before anything is stored: unknown fields or concepts, no word about absence, a key that is
-            taken, labels without masks.
     """
-    dataset = samples._root_dataset
     sequences = bool(getattr(samples, "_is_dynamic_groups", False))
-    video = sequences or samples.media_type == fo.core.media.VIDEO
     check_media(samples, sequences)
+    dataset, video = samples._root_dataset, sequences or samples.media_type == fo.core.media.VIDEO
     gt_fields = [gt_field] if isinstance(gt_field, str) else list(gt_field)
     if not gt_fields or (video and len(gt_fields) > 1):
         raise EvaluationError(f"gt_field is {gt_field!r}; want one field, or, of images, one for each annotator")
@@ -189,7 +196,7 @@ def evaluation_steps(
         tuple(groups),
     )  # fmt: skip
     if eval_key is not None:
-        check_key(dataset, eval_key)
+        check_key(dataset, eval_key, bare)
     total = len(samples)
     yield Step(0, total)
 
@@ -214,7 +221,9 @@ def evaluation_steps(
         [number for (number, _), _ in judged],
         {name: [values[name] for (_, values), _ in judged] for name in groups},
     )
-    result = ConceptEvaluation(table, tuple(_notes(policy, judge, failed, eval_key)), eval_key)
+    levels = stored_from(dataset, ledger) if ledger else {}
+    high = {c: levels[c] for c in chosen if c in levels and levels[c] > thresholds[c]}
+    result = ConceptEvaluation(table, tuple(_notes(policy, judge, failed, eval_key, high)), eval_key)
     if record is not None:
         about = dict(
             pred_field=pred_field, gt_field=gt_fields[0], annotators=bare[2:], concepts=list(chosen),
@@ -280,12 +289,20 @@ def _slim(view: fo.core.collections.SampleCollection, settings: Settings) -> fo.
 
 
 def _notes(
-    policy: Policy, judge: ImageJudge | VideoJudge, failed: Sequence[str], key: str | None
+    policy: Policy,
+    judge: ImageJudge | VideoJudge,
+    failed: Sequence[str],
+    key: str | None,
+    stored: Mapping[str, float],
 ) -> Iterator[str]:
+    """What was left out, and what cannot be known; ``stored``: what the database holds from too high a level on."""
     if failed:
         where = f"see {key}_error" if key else "the first: " + failed[0]
         yield f"{len(failed)} samples could not be evaluated; {where}"
     yield from policy.notes()
+    if stored:
+        concept, level = next(iter(stored.items()))
+        yield f"{concept!r} was stored from {level:g} on, above the threshold here: what lies between is not known"
     if isinstance(judge, VideoJudge):
         for reason, count in judge.frames_left.items():
             yield f"{count} frames are left out: {reason}"

@@ -96,6 +96,8 @@ class SACoGoldExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
             sample_collection, self.gt_field, self.pred_field, **self._said
         )  # fmt: skip
         known = sample_collection._root_dataset.info.get("saco", {}).get("categories", [1])
+        if imported and self.pred_field is not None:
+            ledger = ledger_of(sample_collection._root_dataset, self.pred_field)
         files = [_File({int(number) for number in known}) for _ in fields]
         predictions: list[dict[str, Any]] = []
         count = 0
@@ -132,7 +134,10 @@ class SACoGoldExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
         found = found.detections if found is not None else []
         size = image_size(sample.metadata or fo.ImageMetadata.build_for(sample.filepath), [])
         pairs = []
+        asked = None if ledger is None or policy is not None else recorded(sample, ledger)
         for pair in sample[PAIRS] or () if policy is None else _pairs(sample, truths[0], policy, ledger, count):
+            if asked is not None and pair["phrase"] not in asked:
+                continue  # as in an evaluation: what was not asked is no miss
             pair = dict(pair, height=size[0], width=size[1])
             mine = [[x for x in truth if _belongs(x, pair, policy)] for truth in truths]
             annotations = [[self._annotation(x, pair, size) for x in labels] for labels in mine]

@@ -123,6 +123,8 @@ class SACoGoldImporter(foud.GenericSampleDatasetImporter):
 
     def _present(self) -> list[str]:
         """The images that are there."""
+        if not self.data_path.is_dir():
+            raise FormatError(f"There is no folder {self.data_path}, in which the media should be: say data_path=...")
         missing = [name for name in self._pairs if not (self.data_path / name).is_file()]
         if missing and self.missing_media == "error":
             raise FormatError(
@@ -194,7 +196,8 @@ class SACoGoldImporter(foud.GenericSampleDatasetImporter):
 
     def _found(self, file: GoldFile, pair: int, size: tuple[int, int]) -> Iterator[fo.Detection]:
         for k, entry in enumerate(self._predictions.get(pair, ())):
-            label = to_label(entry, file.phrase(pair), size, f"prediction {k} of the pair {pair}", pair_id=pair)
+            where = f"{self.predictions_path.name}: prediction {k} of the pair {pair}"
+            label = to_label(entry, file.phrase(pair), size, where, pair_id=pair)
             label.confidence = float(entry["score"])
             if entry["category_id"] != 1:
                 label["category_id"] = entry["category_id"]

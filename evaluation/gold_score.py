@@ -106,6 +106,11 @@ def score_gold(
     asked: dict[int, list[tuple[int, Entry]]] = {}
     for entry in predictions:
         asked.setdefault(int(entry["image_id"]), []).append((int(entry["category_id"]), entry))
+    if asked and not any(pair in first.pairs for pair in asked):
+        raise FormatError(
+            f"None of the {len(predictions)} predictions is of a pair that {first.name} has (the first is of "
+            f"{next(iter(asked))}): is it the ground truth of these predictions?"
+        )
     evaluated = [
         pair for pair in first.pairs if all(pair not in file.pairs or file.exhaustive(pair) for file in annotators)
     ]

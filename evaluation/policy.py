@@ -120,7 +120,7 @@ class Policy:
         absent = [concept for concept, seen in self.seen.items() if not seen]
         if absent:
             shown = ", ".join(repr(concept) for concept in absent[:4]) + (", …" if len(absent) > 4 else "")
-            yield f"nowhere in the ground truth: {shown}. Under another name? Say gt_labels={{concept: name}}"
+            yield f"nowhere in what was evaluated: {shown}. Labelled by another name? Say gt_labels={{concept: name}}"
 
 
 def make_policy(

@@ -42,8 +42,13 @@ METRICS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def check_key(dataset: fo.Dataset, key: str) -> None:
-    """Refuse a key whose run is something else.
+def check_key(dataset: fo.Dataset, key: str, fields: Sequence[str]) -> None:
+    """Refuse a key whose run, or whose fields, are something else.
+
+    Args:
+        dataset: the dataset
+        key: the key
+        fields: what is evaluated, whose labels will be marked; without "frames."
 
     Raises:
         EvaluationError: naming the run, and what to do
@@ -59,6 +64,15 @@ def check_key(dataset: fo.Dataset, key: str) -> None:
                 f"eval_key={key!r} is an evaluation already ({method}), which this would replace: choose another, or "
                 f"delete_evaluation({key!r}) first"
             )
+    if dataset.has_run(key):
+        return
+    known = {*dataset.get_field_schema(flat=True), *(dataset.get_frame_field_schema(flat=True) or ())}
+    ends = ("", "_id", "_iou", "_missed", "_masklet")
+    marks = [f"{field}.detections.{key}{end}" for field in fields for end in ends]
+    written = [*marks, *(f"{key}_{name}" for name in ("tp", "fp", "fn", "outcome", "error"))]
+    taken = next((path for path in written if path in known), None)
+    if taken is not None:
+        raise EvaluationError(f"eval_key={key!r} would overwrite {taken!r}, which is there already: choose another")
 
 
 class Record:

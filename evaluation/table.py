@@ -124,12 +124,18 @@ class PairTable:
 
         Args:
             by: what makes a bar, see :meth:`by`.
-            metric: a column of :meth:`to_pandas` that has an interval, such as "cgF1", "pmF1", "IL_MCC" or "pHOTA".
+            metric: "cgF1", "pmF1" or "IL_MCC"; of videos also "pHOTA", "pDetA" or "pAssA".
             resamples: of the bootstrap; 0 for no intervals.
+
+        Raises:
+            ValueError: an unknown column or metric.
         """
         from .plots import bars
 
         parts = self.by(by)
+        known = ("cgF1", "pmF1", "IL_MCC", *(("pHOTA", "pDetA", "pAssA") if self.videos else ()))
+        if metric not in known:
+            raise ValueError(f"metric is {metric!r}; want one of {list(known)}")
         values = {name: part._numbers()[metric] for name, part in parts.items()}
         order = sorted(values, key=lambda name: (np.isnan(values[name]), -np.nan_to_num(values[name])))
         drawn = [parts[name].intervals(resamples=resamples)[metric] if resamples else None for name in order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,12 +130,8 @@ class SACoVEvalExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
         size = image_size(sample.metadata, (x for labels in (*truth, *found) for x in labels))
         if size is None:
             raise ValueError("the size of the frames is not known: run dataset.compute_metadata()")
-        if sequence:
-            names = [self._media.export(document.filepath)[1] for document, _ in frames]
-        else:
-            stem = Path(self._media.export(sample.filepath)[1]).stem
-            names = [f"{stem}/{document.frame_number:05d}.jpg" for document, _ in frames]
-        name = str(sample["video"]) if sample.has_field("video") else Path(sample.filepath).stem
+        name = out.unique(_name(sample, sequence))
+        names = self._export_media(name, sample, [document for document, _ in frames], sequence)
         known = sample["video_id"] if sample.has_field("video_id") else None
         video = out.add_video(known, name, names, size)
         for concept in policy.candidates(sample, (x for labels in truth for x in labels)):
@@ -151,6 +148,18 @@ class SACoVEvalExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
             for places in follow(found, said):
                 score = masklet_score([found[t][k] for t, k in places.items()])
                 out.add_prediction(video, concept, self._masklet(places, found, size), score)
+
+    def _export_media(self, name: str, sample: Any, documents: Sequence[Any], sequence: bool) -> list[str]:
+        """The names of a video's frames, whose media are exported: images in a folder of the video's name."""
+        if not sequence:
+            self._media.export(sample.filepath)
+            return [f"{name}/{document.frame_number:05d}.jpg" for document in documents]
+        if self.rel_dir is not None or not self.data_path:
+            return [self._media.export(document.filepath)[1] for document in documents]
+        names = [f"{name}/{k:05d}{Path(document.filepath).suffix}" for k, document in enumerate(documents)]
+        for document, inside in zip(documents, names, strict=True):
+            self._media.export(document.filepath, outpath=str(Path(self.data_path) / inside))
+        return names
 
     def _masklet(
         self, places: Places, frames: Sequence[Sequence[fo.Detection]], size: tuple[int, int]
@@ -179,6 +188,12 @@ class _Files:
             "categories": [{"id": k, "name": concept} for concept, k in self.categories.items()], "video_np_pairs": [],
         }  # fmt: skip
         self.predictions: list[dict[str, Any]] = []
+
+    def unique(self, name: str) -> str:
+        """A video's name, with a number behind it if another has it."""
+        taken = {video["video_name"] for video in self.truth["videos"]}
+        candidates = (name if k == 1 else f"{name}-{k}" for k in itertools.count(1))
+        return next(candidate for candidate in candidates if candidate not in taken)
 
     def add_video(self, number: int | None, name: str, file_names: list[str], size: tuple[int, int]) -> int:
         number = len(self.truth["videos"]) + 1 if number is None else number
@@ -210,6 +225,14 @@ class _Files:
 def _labels(document: Any, field: str | None) -> list[fo.Detection]:
     held = document[field] if field is not None else None
     return [] if held is None else held.detections
+
+
+def _name(sample: Any, sequence: bool) -> str:
+    """What a video is called: as it was imported, by its file, or, of a sequence, by the folder of its images."""
+    if sample.has_field("video") and sample["video"] is not None:
+        return str(sample["video"])
+    path = Path(sample.filepath)
+    return path.parent.name if sequence else path.stem
 
 
 def _categories(samples: Any) -> dict[str, int]:

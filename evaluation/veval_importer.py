@@ -101,7 +101,10 @@ class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
             asked = {*self._file.asked, *self._file.masklets}
             extra = [e for e in found if (int(e["video_id"]), int(e["category_id"])) not in asked]
             if extra:
-                logger.warning(f"{len(extra)} predictions are of phrases that their videos were never asked")
+                logger.warning(
+                    f"{len(extra)} predictions are of phrases that their videos were never asked; evaluations leave "
+                    "them out, the official script counts them as made up"
+                )
             self._found = self._by_frame([e for e in found if int(e["video_id"]) in self._file.videos], "prediction")
         videos = self._present()
         if self.shuffle:
@@ -112,6 +115,8 @@ class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
 
     def _present(self) -> list[int]:
         """The videos all of whose frames are there."""
+        if not self.data_path.is_dir():
+            raise FormatError(f"There is no folder {self.data_path}, in which the media should be: say data_path=...")
         whole, first = [], None
         for video, entry in self._file.videos.items():
             missing = next((name for name in entry["file_names"] if not (self.data_path / name).is_file()), None)
@@ -122,7 +127,7 @@ class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
             raise FormatError(
                 f"{self._file.name}: the frame {first[1]!r} (of the video {first[0]}) is not in {self.data_path}; "
                 f"{len(self._file.videos) - len(whole)} of {len(self._file.videos)} videos lack frames. "
-                "missing_media='skip' imports the others"
+                "missing_media='skip' imports the others. (Exports of video files name frames that are not exported)"
             )
         if first:
             lacking = len(self._file.videos) - len(whole)

@@ -114,7 +114,7 @@ class EvaluateConcepts(foo.Operator):
         sample_collection: fo.core.collections.SampleCollection,
         pred_field: str = "sam3",
         gt_field: str = "ground_truth",
-        eval_key: str = "eval",
+        eval_key: str | None = None,
         *,
         delegate: bool = False,
         **settings: Any,
@@ -125,7 +125,7 @@ class EvaluateConcepts(foo.Operator):
             sample_collection: a dataset or view of images or videos
             pred_field: instances of concepts
             gt_field: ground truth
-            eval_key: a name for the evaluation
+            eval_key: a name for the evaluation; without one, nothing is stored
             delegate: queue it for ``fiftyone delegated launch``
             **settings: of ``evaluation.concepts.evaluation_steps``: ``exhaustive``, ``negatives_field``, ``concepts``,
                 ``gt_labels``, ``threshold`` and so on
@@ -137,6 +137,8 @@ class EvaluateConcepts(foo.Operator):
 
         if not delegate:  # here, and not through FiftyOne, which could not hand over expressions, nor the result
             return evaluate_concepts(sample_collection, pred_field, gt_field, eval_key, **settings)
+        if eval_key is None:
+            raise ValueError("Say eval_key='...': of a delegated evaluation there is nothing but what it stores")
         said = settings.get("exhaustive")
         absence = "exhaustive" if said is True else "some" if said else "field"
         params = dict(settings, pred_field=pred_field, gt_field=gt_field, eval_key=eval_key, absence=absence)

@@ -7,10 +7,13 @@ custom_metrics=["@concepts/sam3/cgf1"])``; they stand in the summary of the App'
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
+
+logger = logging.getLogger(__name__)
 
 
 class _ConceptMetric(foo.EvaluationMetric):
@@ -62,6 +65,8 @@ def _numbers(samples: fo.core.collections.SampleCollection, results: Any, settin
             samples, config.pred_field, config.gt_field, progress=False, **{**defaults, **settings}
         )
         numbers = found.report()
+        for warning in numbers["warnings"]:
+            logger.warning(warning)
         results._sam3_numbers = dict(settings), numbers
     return numbers
 
@@ -72,7 +77,11 @@ def _concepts(samples: fo.core.collections.SampleCollection, config: Any, result
 
     bare = config.pred_field.removeprefix("frames.")
     known = ledger_of(samples._root_dataset, bare, frames=bare != config.pred_field)
-    return None if known else [name for name in results.classes if name != results.missing]
+    if known:
+        return None
+    said = sorted({str(name) for name in results.ypred} - {results.missing})
+    spelled = {name.casefold() for name in said}
+    return said + [str(name) for name in results.classes if name != results.missing and name.casefold() not in spelled]
 
 
 class CgF1(_ConceptMetric):

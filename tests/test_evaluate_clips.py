@@ -122,7 +122,7 @@ def test_frames_without_ground_truth_do_not_count(film):
     found = evaluate_concepts(film, **SETTINGS)
     assert found.table.phota().tp[0] == 4 and found.table.phota().fp[0] == 2
     assert found.notes == (
-        "nowhere in the ground truth: 'cat'. Under another name? Say gt_labels={concept: name}",
+        "nowhere in what was evaluated: 'cat'. Labelled by another name? Say gt_labels={concept: name}",
         "1 frames are left out: they have no ground truth",
     )
 

@@ -94,6 +94,15 @@ def test_thresholds_by_concept(pets):
     assert low["dog"].cgf1().IL_FN == 0 and low["cat"].cgf1().IL_FP == 0
 
 
+def test_a_threshold_below_what_was_stored_is_said(pets):
+    about = dict(floor=None, confidence_thresh=0.5)
+    start_run(pets, Ledger("sam3"), parse_concepts(["dog", "cat"], {"dog": 0.3}), about)
+    assert evaluate_concepts(pets, threshold={"dog": 0.3, "cat": 0.6}, **SETTINGS).notes == ()
+    assert evaluate_concepts(pets, threshold=0.1, **SETTINGS).notes == (
+        "'dog' was stored from 0.3 on, above the threshold here: what lies between is not known",
+    )
+
+
 def test_boxes_instead_of_masks(new_dataset):
     halved = label("dog", A, 0.9)
     halved.mask[:, :3] = False
@@ -205,7 +214,7 @@ def test_phrases_and_names(new_dataset):
     plain = evaluate_concepts(dataset, **SETTINGS)
     assert [p.has_gt for p in plain.table.counts] == [False, True, False]
     assert plain.notes == (
-        "nowhere in the ground truth: 'cat', 'red'. Under another name? Say gt_labels={concept: name}",
+        "nowhere in what was evaluated: 'cat', 'red'. Labelled by another name? Say gt_labels={concept: name}",
     )
     named = evaluate_concepts(dataset, gt_labels={"cat": ["tabby", "kitten"], "red": F("colour") == "red"}, **SETTINGS)
     assert [int(p.fn[0]) for p in named.table.counts] == [2, 1, 1] and named.notes == ()
@@ -349,17 +358,22 @@ def test_progress_is_shown_as_everywhere(pets):
         (dict(gt_labels={"bird": "x"}), "gt_labels names 'bird'"),
         (dict(negatives_field="none"), "negatives_field='none' is not a field"),
         (dict(not_exhaustive_field="none"), "not_exhaustive_field='none' is not a field"),
-        (dict(threshold={"dog": 0.5}), "threshold has none for 'cat'"),
-        (dict(threshold="high"), "the threshold of 'dog' is 'high'; want a number"),
+        (dict(threshold={"bird": 0.5}), "threshold names 'bird', which is not evaluated"),
+        (dict(threshold="high"), "the threshold of 'dog' is 'high'; want a number between 0 and 1"),
+        (dict(threshold=2), "the threshold of 'dog' is 2; want a number between 0 and 1"),
         (dict(groups=["none"]), "groups names 'none', which is not a field"),
         (dict(groups="weather"), r"groups is 'weather'; want a list of fields: \['weather'\]"),
         (dict(iou=0), "iou is 0; want a number above 0"),
         (dict(crowd="drop"), r"crowd is 'drop'; want one of \['official', 'ignore'\]"),
         (dict(eval_key="sam3"), "eval_key='sam3' is the name of a run already"),
+        (dict(eval_key="label"), "eval_key='label' would overwrite 'sam3.detections.label'"),
+        (dict(eval_key="mask"), "eval_key='mask' would overwrite 'sam3.detections.mask'"),
+        (dict(eval_key="mine"), "eval_key='mine' would overwrite 'mine_tp'"),
         (dict(eval_key="not a word"), "eval_key is 'not a word'; want a plain word"),
     ],
 )
 def test_what_is_wrong_is_said_before_the_run(pets, settings, message):
+    pets.add_sample_field("mine_tp", fo.IntField)
     before = set(pets.get_field_schema(flat=True))
     with pytest.raises(EvaluationError, match=message):
         evaluate_concepts(pets, **{**SETTINGS, "eval_key": "eval", **settings})
@@ -377,6 +391,8 @@ def test_other_collections_are_refused(pets, new_dataset):
         evaluate_concepts(pets.to_patches("sam3"), **SETTINGS)
     with pytest.raises(EvaluationError, match="There are no samples to evaluate"):
         evaluate_concepts(pets.limit(0), **SETTINGS)
+    with pytest.raises(EvaluationError, match="samples is 'pets'; want a dataset or a view"):
+        evaluate_concepts("pets", **SETTINGS)
 
 
 # --- operators ---
@@ -384,7 +400,8 @@ def test_other_collections_are_refused(pets, new_dataset):
 
 def test_the_operator_from_python(pets):
     operator = foo.get_operator("@concepts/sam3/evaluate_concepts")
-    found = operator(pets, exhaustive=True, progress=False)
+    found = operator(pets, eval_key="eval", exhaustive=True, progress=False)
+    operator(pets, exhaustive=True, concepts=["cat"], progress=False)  # without a key, nothing is stored
     assert found.report()["cgF1"] == load_concept_evaluation(pets, "eval").report()["cgF1"]
 
 
@@ -401,7 +418,9 @@ def test_the_operator_as_the_app_runs_it(pets):
 def test_the_operator_delegated(pets):
     operator = foo.get_operator("@concepts/sam3/evaluate_concepts")
     pets.persistent = True
-    operator(pets, delegate=True, exhaustive=["dog"])
+    with pytest.raises(ValueError, match="Say eval_key="):
+        operator(pets, delegate=True, exhaustive=["dog"])
+    operator(pets, eval_key="eval", delegate=True, exhaustive=["dog"])
     DelegatedOperationService().execute_queued_operations()
     assert set(load_concept_evaluation(pets, "eval").table.concepts) == {"dog"}
 
@@ -420,6 +439,16 @@ def test_the_form_says_what_is_wrong(pets):
     assert "negatives_field" in form(absence="field") and "negatives_field" not in form(absence="exhaustive")
     assert {"concepts", "threshold", "iou"} <= form(absence="exhaustive", more=True).keys()
     assert form()["pred_field"].type.values == ["ground_truth", "sam3"]
+
+
+def test_metrics_of_fields_without_a_ledger(new_dataset):
+    dataset = new_dataset([sample([label("Cat", A)], [label("cat", A, 0.9)]), sample([label("dog", A)], [])])
+    results = dataset.evaluate_detections(
+        "sam3", gt_field="ground_truth", eval_key="coco", use_masks=True, progress=False,
+        custom_metrics=["@concepts/sam3/cgf1"],
+    )  # fmt: skip
+    expected = evaluate_concepts(dataset, concepts=["cat", "dog"], **SETTINGS).report()
+    assert results.metrics()["cgF1"] == expected["cgF1"] > 0
 
 
 def test_metrics_of_fiftyones_own_evaluations(pets):

@@ -276,6 +276,7 @@ def first_image(key: str) -> Callable[[Any], None]:
         ("pred", lambda d: d[0].pop("segmentation"), r"predictions\[0\] \(of the pair 1000\) has no 'segmentation'"),
         ("pred", lambda d: d[0]["segmentation"].update(counts="`zzz"), r"predictions\[0\] .* is a broken RLE"),
         ("pred", lambda d: d[0]["segmentation"].update(counts=[3]), r"predictions\[0\] .* has runs of 3 pixels"),
+        ("pred", lambda d: [e.update(image_id=7) for e in d], r"None of the 317 predictions is of a pair that gold_a"),
         ("pred", lambda d: d[0].update(segmentation=7), r"predictions\[0\] .* is no mask"),
     ],
 )

@@ -67,6 +67,8 @@ def test_a_table_is_checked():
         PairTable([HIT, MISS], ["a"], [1, 2])
     with pytest.raises(TypeError, match="counts has"):
         PairTable([HIT, count_video_pair([], [], 1)], ["a", "b"], [1, 2])
+    with pytest.raises(ValueError, match=r"metric is 'mAP'; want one of \['cgF1', 'pmF1', 'IL_MCC'\]"):
+        PairTable([HIT], ["a"], [1]).plot(metric="mAP")
     with pytest.raises(ValueError, match="column is 'colour'; want one of"):
         PairTable([HIT], ["a"], [1]).by("colour")
 

@@ -143,6 +143,18 @@ def test_what_was_exported_is_imported_again(gold, imported, tmp_path):
             assert x.bounding_box == pytest.approx(y.bounding_box)
 
 
+def test_what_was_not_asked_is_not_exported(gold, tmp_path):
+    from test_evaluate_concepts import asked
+
+    asked(gold, "thing 0", "thing 1", but=3)
+    fields = ["ground_truth", "ground_truth_2", "ground_truth_3"]
+    expected = evaluate_concepts(gold, "sam3", fields, progress=False).table.cgf1()
+    gold.export(export_dir=str(tmp_path), dataset_type=SACoGoldDataset, pred_field="sam3", progress=False)
+    files = [tmp_path / name for name in ("labels.json", "labels_2.json", "labels_3.json")]
+    found = score_gold_files(files, tmp_path / "predictions.json").table.cgf1()
+    assert found.official() == pytest.approx(expected.official()) and 0 < found.pairs_evaluated < 30
+
+
 def test_a_ledger_is_exported_with_its_negatives(new_dataset, tmp_path, media):
     from test_evaluate_concepts import A, B, asked, label, sample
 
@@ -258,6 +270,35 @@ def test_round_trip_of_videos(veval, tmp_path):
     assert again.phota().to_dict() == expected.phota().to_dict()
     assert again.cgf1().official() == pytest.approx(expected.cgf1().official(), rel=0, abs=1e-12)
     assert {*out.asked} == asked and {c: out.phrase(c) for c in out.phrases} == {c: gt.phrase(c) for c in gt.phrases}
+
+
+def test_sequences_of_equal_file_names_stay_apart(new_dataset, imported, tmp_path):
+    from test_evaluate_clips import FOUND, SETTINGS, TRUTH, labels
+
+    samples = []
+    for scene in ("left", "right"):
+        for folder in (tmp_path / scene / "frames",):
+            folder.mkdir(parents=True)
+        for t in range(4):
+            path = tmp_path / scene / "frames" / f"{t}.png"
+            Image.new("L", (20, 10)).save(path)
+            held = dict(ground_truth=labels(TRUTH[t]), sam3=labels(FOUND[t] if scene == "left" else []))
+            metadata = fo.ImageMetadata(width=20, height=10)
+            samples.append(fo.Sample(filepath=str(path), metadata=metadata, scene=scene, frame_number=t, **held))
+    view = new_dataset(samples).group_by("scene", order_by="frame_number")
+    expected = evaluate_concepts(view, **SETTINGS).table.phota()
+    view.export(
+        export_dir=str(tmp_path / "out"), dataset_type=SACoVEvalDataset, pred_field="sam3", concepts=["dog", "cat"],
+        exhaustive=True, progress=False,
+    )  # fmt: skip
+    videos = json.loads((tmp_path / "out" / "labels.json").read_text())["videos"]
+    assert [video["video_name"] for video in videos] == ["frames", "frames-2"]
+    again = imported(
+        dataset_dir=str(tmp_path / "out"), predictions_path="predictions.json", dataset_type=SACoVEvalDataset
+    )
+    grouped = again.group_by("video", order_by="frame_number")
+    assert len(grouped) == 2
+    assert evaluate_concepts(grouped, "predictions", progress=False).table.phota().to_dict() == expected.to_dict()
 
 
 def test_video_files_are_exported_too(new_dataset, tmp_path):

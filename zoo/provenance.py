@@ -125,6 +125,14 @@ def asked_phrases(dataset: fo.Dataset, ledger: Ledger) -> dict[str, list[str]]:
     return {label: list(known.get(label, {}).get("phrases", ())) for label in [*known, *map(label_of, held)]}
 
 
+def stored_from(dataset: fo.Dataset, ledger: Ledger) -> dict[str, float]:
+    """Concept -> the confidence from which on its instances were stored, as far as the record says."""
+    known = getattr(_run_config(dataset, ledger), "concepts", None) or {}
+    levels = {label: (entry.get("floor"), _setting(entry, "threshold")) for label, entry in known.items()}
+    lowest = {label: min((v for v in held if v is not None), default=None) for label, held in levels.items()}
+    return {label: level for label, level in lowest.items() if level is not None}
+
+
 def _setting(entry: Mapping[str, Any], name: str) -> Any:
     """A setting of a concept's entry; a concept without its own threshold has the run's."""
     value = entry.get(name)
