@@ -33,13 +33,8 @@ else:
 METHOD = "sam3_concept_evaluation"
 PLUGIN = "@concepts/sam3"
 
-#: operator → what FiftyOne calls its number, how people read it, and where it is; see operators/metrics.py
-METRICS: dict[str, tuple[str, str, str]] = {
-    "cgf1": ("cgF1", "cgF1", "cgF1"),
-    "pmf1": ("pmF1", "pmF1", "pmF1"),
-    "il_mcc": ("IL_MCC", "IL_MCC", "IL_MCC"),
-    "phota": ("pHOTA", "pHOTA", "pHOTA"),
-}
+#: operator → its number, and what FiftyOne and people call it; see operators/metrics.py
+METRICS = {"cgf1": "cgF1", "pmf1": "pmF1", "il_mcc": "IL_MCC", "phota": "pHOTA"}
 
 
 def check_key(dataset: fo.Dataset, key: str, fields: Sequence[str]) -> None:
@@ -138,8 +133,8 @@ class Record:
             classes=list(self.settings.policy.concepts), backend=self._method,
         )  # fmt: skip
         results.custom_metrics = {
-            f"{PLUGIN}/{name}": dict(key=shown, label=label, value=numbers[number], lower_is_better=False)
-            for name, (shown, label, number) in METRICS.items()
+            f"{PLUGIN}/{name}": dict(key=number, label=number, value=numbers[number], lower_is_better=False)
+            for name, number in METRICS.items()
             if numbers.get(number) is not None
         }
         self._method.save_run_results(self.samples, key, results)
