@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -12,21 +10,22 @@ import fiftyone.core.utils as fou
 import fiftyone.utils.data as foud
 from pycocotools import mask as coco_mask
 
+from .exporting import SACoExporter, export_policy, write_json
 from .following import score_of
 from .judges import is_crowd
-from .policy import EvaluationError, Policy, make_policy
-from .saco import CONCEPTS, PAIRS
+from .policy import EvaluationError, Policy
+from .saco import PAIRS
 from .shapes import image_size, to_rle
 
 if __package__ == "evaluation":
     from zoo.ledger import Ledger, recorded
-    from zoo.provenance import asked_phrases, ledger_of
+    from zoo.provenance import ledger_of
 else:
     from ..zoo.ledger import Ledger, recorded
-    from ..zoo.provenance import asked_phrases, ledger_of
+    from ..zoo.provenance import ledger_of
 
 
-class SACoGoldExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
+class SACoGoldExporter(SACoExporter):
     """Exports images in the format of SA-Co/Gold.
 
     ``labels.json`` has a pair for every image and concept that counts, negatives included; ``predictions.json`` COCO
@@ -36,40 +35,9 @@ class SACoGoldExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
     asked.
 
     Args:
-        export_dir, data_path, labels_path, export_media, rel_dir: as in FiftyOne's own exporters.
         gt_field: annotations. Further annotators' are in ``<gt_field>_2`` and so on, and go to ``labels_2.json``.
-        pred_field: predictions, if there are any; written next to the labels.
-        concepts, gt_labels, exhaustive, negatives_field, not_exhaustive_field: see ``evaluation_steps``.
-        iscrowd: the attribute of crowd regions.
+        others: see :class:`SACoExporter`.
     """
-
-    def __init__(
-        self,
-        export_dir: str | None = None,
-        data_path: str | None = None,
-        labels_path: str | None = None,
-        export_media: bool | str | None = None,
-        rel_dir: str | None = None,
-        gt_field: str = "ground_truth",
-        pred_field: str | None = None,
-        concepts: Sequence[str] | None = None,
-        gt_labels: Any = None,
-        exhaustive: Any = None,
-        negatives_field: str | None = None,
-        not_exhaustive_field: str | None = None,
-        iscrowd: str = "iscrowd",
-    ) -> None:
-        data_path, export_media = self._parse_data_path(
-            export_dir=export_dir, data_path=data_path, export_media=export_media, default="data/"
-        )
-        labels_path = self._parse_labels_path(export_dir=export_dir, labels_path=labels_path, default="labels.json")
-        super().__init__(export_dir=export_dir)
-        self.data_path, self.labels_path, self.export_media = data_path, Path(labels_path), export_media
-        self.rel_dir, self.gt_field, self.pred_field, self.iscrowd = rel_dir, gt_field, pred_field, iscrowd
-        self._said = dict(
-            concepts=concepts, gt_labels=gt_labels, exhaustive=exhaustive, negatives_field=negatives_field,
-            not_exhaustive_field=not_exhaustive_field,
-        )  # fmt: skip
 
     def setup(self) -> None:
         self._media = foud.ImageExporter(self.export_media, export_path=self.data_path, rel_dir=self.rel_dir)
@@ -121,9 +89,6 @@ class SACoGoldExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
             write_json(self.labels_path.with_name("predictions.json"), predictions)
         for note in policy.notes() if policy else ():
             fou.logger.info(note)
-
-    def close(self, *args: Any) -> None:
-        self._media.close()
 
     def _of_image(
         self, sample: Any, fields: Sequence[str], policy: Policy | None, ledger: Ledger | None, count: int
@@ -179,29 +144,6 @@ class _File:
         }
 
 
-def export_policy(
-    samples: Any, gt_field: str, pred_field: str | None, *, concepts: Any, **said: Any
-) -> tuple[Policy, Ledger | None]:
-    """Which pairs are exported of a dataset that was not imported from SA-Co, and the ledger that was asked, if any.
-
-    Raises:
-        EvaluationError: see :func:`evaluation.policy.make_policy`
-    """
-    framed = samples.media_type == fo.core.media.VIDEO
-    bare_gt = gt_field.removeprefix("frames.")
-    ledger = ledger_of(samples._root_dataset, (pred_field or gt_field).removeprefix("frames."), frames=framed)
-    own = ledger_of(samples._root_dataset, bare_gt, frames=framed)
-    known = asked_phrases(samples._root_dataset, ledger or own) if ledger or own else {}
-    if not concepts and not known and "saco" in samples._root_dataset.info:
-        concepts = samples.distinct(CONCEPTS)
-    if not concepts and not known:
-        raise EvaluationError("No ledger says what was asked: name the concepts to export, concepts=['dog', …]")
-    if own is not None and said["exhaustive"] is None and said["negatives_field"] is None:
-        said["exhaustive"] = True  # what it was asked and did not find is absent, by its own word
-    path = f"frames.{bare_gt}" if framed else bare_gt
-    return make_policy(samples, [path], concepts or list(known), phrases=known, **said), ledger or own
-
-
 def _pairs(
     sample: Any, truth: Sequence[fo.Detection], policy: Policy, ledger: Ledger | None, count: int
 ) -> Iterator[dict[str, Any]]:
@@ -239,11 +181,3 @@ def _annotators(samples: Any, gt_field: str) -> list[str]:
     while samples.has_field(f"{gt_field}_{len(fields) + 1}"):
         fields.append(f"{gt_field}_{len(fields) + 1}")
     return fields
-
-
-def write_json(path: Path, document: Any) -> None:
-    """All of it, or nothing: a cut in the middle leaves the file as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(document))
-    part.replace(path)

@@ -12,8 +12,8 @@ import fiftyone.core.utils as fou
 import fiftyone.utils.data as foud
 from pycocotools import mask as coco_mask
 
+from .exporting import SACoExporter, export_policy, write_json
 from .following import Places, follow, masklet_score
-from .gold_exporter import export_policy, write_json
 from .judges import is_crowd
 from .policy import EvaluationError, Policy
 from .saco import PAIRS
@@ -25,7 +25,7 @@ else:
     from ..zoo.ledger import Ledger, recorded
 
 
-class SACoVEvalExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
+class SACoVEvalExporter(SACoExporter):
     """Exports videos, or a view that groups images into sequences, in the format of SA-Co/VEval.
 
     ``labels.json`` has a pair for every video and concept that counts, negatives included, and their masklets;
@@ -33,44 +33,9 @@ class SACoVEvalExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
     ``evaluate_concepts`` has them. The files name frames; of video files these names are made up.
 
     Args:
-        export_dir, data_path, labels_path, export_media, rel_dir: as in FiftyOne's own exporters; media are the images
-            of sequences, and the files of videos.
         gt_field: annotations, which need an ``index`` or ``instance``.
-        pred_field: predictions, if there are any; written next to the labels.
-        concepts, gt_labels, exhaustive, negatives_field, not_exhaustive_field: see ``evaluation_steps``. A field of a
-            ledger as ``gt_field`` is exhaustive for what it was asked.
-        iscrowd: the attribute of crowd regions.
+        others: see :class:`SACoExporter`; media are the images of sequences, and the files of videos.
     """
-
-    def __init__(
-        self,
-        export_dir: str | None = None,
-        data_path: str | None = None,
-        labels_path: str | None = None,
-        export_media: bool | str | None = None,
-        rel_dir: str | None = None,
-        gt_field: str = "ground_truth",
-        pred_field: str | None = None,
-        concepts: Sequence[str] | None = None,
-        gt_labels: Any = None,
-        exhaustive: Any = None,
-        negatives_field: str | None = None,
-        not_exhaustive_field: str | None = None,
-        iscrowd: str = "iscrowd",
-    ) -> None:
-        data_path, export_media = self._parse_data_path(
-            export_dir=export_dir, data_path=data_path, export_media=export_media, default="data/"
-        )
-        labels_path = self._parse_labels_path(export_dir=export_dir, labels_path=labels_path, default="labels.json")
-        super().__init__(export_dir=export_dir)
-        self.data_path, self.labels_path, self.export_media = data_path, Path(labels_path), export_media
-        self.rel_dir, self.iscrowd = rel_dir, iscrowd
-        self.gt_field = gt_field.removeprefix("frames.")
-        self.pred_field = pred_field and pred_field.removeprefix("frames.")
-        self._said = dict(
-            concepts=concepts, gt_labels=gt_labels, exhaustive=exhaustive, negatives_field=negatives_field,
-            not_exhaustive_field=not_exhaustive_field,
-        )  # fmt: skip
 
     def setup(self) -> None:
         self._media = foud.MediaExporter(
@@ -110,9 +75,6 @@ class SACoVEvalExporter(foud.BatchDatasetExporter, foud.ExportPathsMixin):
         write_json(self.labels_path, out.truth)
         if self.pred_field is not None:
             write_json(self.labels_path.with_name("predictions.json"), out.predictions)
-
-    def close(self, *args: Any) -> None:
-        self._media.close()
 
     def _add(
         self, out: _Files, sample: Any, documents: Sequence[Any], policy: Policy, ledger: Ledger | None, sequence: bool
