@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import fiftyone as fo
-import fiftyone.utils.data as foud
-import numpy as np
-from pycocotools import mask as coco_mask
 
 from .entries import Entry, FormatError, check_rles, compressed, demand
 from .gold import GoldFile, read_gold, read_predictions
+from .importing import SACoImporter, label_fields, label_of_rle
 from .saco import CONCEPTS, NEGATIVES, NOT_EXHAUSTIVE, PAIRS
 
 logger = logging.getLogger(__name__)
@@ -21,7 +18,7 @@ logger = logging.getLogger(__name__)
 _PAIR_KEYS = ("id", "text_input", "file_name", "height", "width", "is_instance_exhaustive", "is_pixel_exhaustive")
 
 
-class SACoGoldImporter(foud.GenericSampleDatasetImporter):
+class SACoGoldImporter(SACoImporter):
     """Imports SA-Co/Gold and SA-Co/Silver.
 
     A sample has ``ground_truth``: ``Detections`` labelled with their phrases, with ``iscrowd``, ``pair_id`` and
@@ -30,50 +27,13 @@ class SACoGoldImporter(foud.GenericSampleDatasetImporter):
     whose instances are not all annotated (for any of them), ``pairs`` the entries of the file.
 
     Args:
-        dataset_dir: a folder with ``data/`` and ``labels.json``.
-        data_path: the folder of media; names in the files are relative to it.
         labels_path: an annotator's file, or a list of them.
-        predictions_path: COCO results, to be imported too.
-        gt_field: where ground truth goes.
-        pred_field: where predictions go.
-        missing_media: "error", or "skip": images that are not there are left out.
-        shuffle, seed, max_samples: as in all importers.
+        predictions_path: COCO results.
+        others: see :class:`SACoImporter`.
 
     Raises:
         FormatError: naming the entry that is wrong, before the first sample is imported.
     """
-
-    def __init__(
-        self,
-        dataset_dir: str | None = None,
-        data_path: str | None = None,
-        labels_path: str | Sequence[str] | None = None,
-        predictions_path: str | None = None,
-        gt_field: str = "ground_truth",
-        pred_field: str = "predictions",
-        missing_media: Literal["error", "skip"] = "error",
-        shuffle: bool = False,
-        seed: int | None = None,
-        max_samples: int | None = None,
-    ) -> None:
-        super().__init__(dataset_dir=dataset_dir, shuffle=shuffle, seed=seed, max_samples=max_samples)
-        if missing_media not in ("error", "skip"):
-            raise ValueError(f"missing_media is {missing_media!r}; want 'error' or 'skip'")
-        self.data_path = placed(dataset_dir, data_path, "data")
-        given = [labels_path] if isinstance(labels_path, (str, Path)) or labels_path is None else list(labels_path)
-        self.labels_paths = [placed(dataset_dir, path, "labels.json") for path in given]
-        self.predictions_path = placed(dataset_dir, predictions_path, None)
-        self.gt_field, self.pred_field, self.missing_media = gt_field, pred_field, missing_media
-        self._images: list[str] = []
-        self._next: Iterator[str] = iter(())
-
-    @property
-    def has_dataset_info(self) -> bool:
-        return True
-
-    @property
-    def has_sample_field_schema(self) -> bool:
-        return True
 
     def get_sample_field_schema(self) -> dict[str, fo.Field]:
         """All fields, those of labels too, so that the App knows them."""
@@ -123,8 +83,7 @@ class SACoGoldImporter(foud.GenericSampleDatasetImporter):
 
     def _present(self) -> list[str]:
         """The images that are there."""
-        if not self.data_path.is_dir():
-            raise FormatError(f"There is no folder {self.data_path}, in which the media should be: say data_path=...")
+        self.check_media_folder()
         missing = [name for name in self._pairs if not (self.data_path / name).is_file()]
         if missing and self.missing_media == "error":
             raise FormatError(
@@ -204,26 +163,6 @@ class SACoGoldImporter(foud.GenericSampleDatasetImporter):
             yield label
 
 
-def label_fields(fields: Mapping[str, Mapping[str, fo.Field]]) -> dict[str, fo.Field]:
-    """The schema of fields of ``Detections`` whose labels have further attributes."""
-    schema: dict[str, fo.Field] = {}
-    for name, attributes in fields.items():
-        schema[name] = fo.EmbeddedDocumentField(fo.Detections)
-        schema |= {f"{name}.detections.{attribute}": field for attribute, field in attributes.items()}
-    return schema
-
-
-def placed(folder: str | None, path: str | Path | None, default: str | None) -> Path | None:
-    """Where ``path`` is: as it stands if it is absolute or there is no folder, else in the folder."""
-    if path is None:
-        if default is None:
-            return None
-        if folder is None:
-            raise ValueError(f"Say dataset_dir=..., which holds {default!r}, or data_path=... and labels_path=...")
-        return Path(folder) / default
-    return Path(path) if folder is None else Path(folder) / path
-
-
 def to_label(
     entry: Mapping[str, Any], phrase: str, size: tuple[int, int], where: str, **attributes: Any
 ) -> fo.Detection:
@@ -236,18 +175,6 @@ def to_label(
     rle = compressed(entry["segmentation"], size, where)
     check_rles([rle], lambda _: where)
     return label_of_rle(rle, phrase, **attributes)
-
-
-def label_of_rle(rle: Mapping[str, Any], phrase: str, **attributes: Any) -> fo.Detection:
-    """A detection with the mask of an RLE, cut to its pixels; of an empty one, a single pixel that is outside."""
-    height, width = rle["size"]
-    x, y, w, h = (int(v) for v in coco_mask.toBbox(rle))
-    if w and h:
-        mask = coco_mask.decode(rle)[y : y + h, x : x + w].astype(bool)
-    else:
-        x, y, w, h, mask = 0, 0, 1, 1, np.zeros((1, 1), dtype=bool)
-    box = [x / width, y / height, w / width, h / height]
-    return fo.Detection(label=phrase, bounding_box=box, mask=mask, **attributes)
 
 
 def _metadata(path: str, file: GoldFile, pair: int) -> fo.ImageMetadata:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import fiftyone as fo
-import fiftyone.utils.data as foud
 
 from .entries import Entry, FormatError, check_rles, compressed, demand
-from .gold_importer import label_fields, label_of_rle, placed
+from .importing import SACoImporter, label_fields, label_of_rle
 from .saco import CONCEPTS, NEGATIVES, PAIRS
 from .veval import read_veval, read_video_predictions
 
 logger = logging.getLogger(__name__)
 
 
-class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
+class SACoVEvalImporter(SACoImporter):
     """Imports SA-Co/VEval. A sample is a frame; ``dataset.group_by("video", order_by="frame_number")`` makes sequences.
 
     A sample has ``video`` (the video's name), ``video_id``, ``frame_number`` (from 1), ``ground_truth``: ``Detections``
@@ -26,49 +25,14 @@ class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
     that were asked of its video, ``negatives``: those that are absent from it, ``pairs``: the entries of the file.
 
     Args:
-        dataset_dir: a folder with ``data/`` and ``labels.json``.
-        data_path: the folder of media; ``file_names`` are relative to it.
         labels_path: the file.
-        predictions_path: predicted masklets, to be imported too.
-        gt_field: where ground truth goes.
-        pred_field: where predictions go.
-        missing_media: "error", or "skip": videos that lack a frame are left out.
-        shuffle, seed, max_samples: as in all importers; videos are shuffled, frames are counted.
+        predictions_path: predicted masklets.
+        shuffle, seed, max_samples: videos are shuffled, frames are counted.
+        others: see :class:`SACoImporter`.
 
     Raises:
         FormatError: naming the entry that is wrong, before the first sample is imported.
     """
-
-    def __init__(
-        self,
-        dataset_dir: str | None = None,
-        data_path: str | None = None,
-        labels_path: str | None = None,
-        predictions_path: str | None = None,
-        gt_field: str = "ground_truth",
-        pred_field: str = "predictions",
-        missing_media: Literal["error", "skip"] = "error",
-        shuffle: bool = False,
-        seed: int | None = None,
-        max_samples: int | None = None,
-    ) -> None:
-        super().__init__(dataset_dir=dataset_dir, shuffle=shuffle, seed=seed, max_samples=max_samples)
-        if missing_media not in ("error", "skip"):
-            raise ValueError(f"missing_media is {missing_media!r}; want 'error' or 'skip'")
-        self.data_path = placed(dataset_dir, data_path, "data")
-        self.labels_path = placed(dataset_dir, labels_path, "labels.json")
-        self.predictions_path = placed(dataset_dir, predictions_path, None)
-        self.gt_field, self.pred_field, self.missing_media = gt_field, pred_field, missing_media
-        self._frames: list[tuple[int, int]] = []
-        self._next: Iterator[tuple[int, int]] = iter(())
-
-    @property
-    def has_dataset_info(self) -> bool:
-        return True
-
-    @property
-    def has_sample_field_schema(self) -> bool:
-        return True
 
     def get_sample_field_schema(self) -> dict[str, fo.Field]:
         """All fields, those of labels too, so that the App knows them."""
@@ -86,7 +50,7 @@ class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
 
     def setup(self) -> None:
         """Read the files, and look for the media."""
-        self._file = read_veval(self.labels_path)
+        self._file = read_veval(self.labels_paths[0])
         for warning in self._file.warnings:
             logger.warning(warning)
         for video, entry in self._file.videos.items():
@@ -115,8 +79,7 @@ class SACoVEvalImporter(foud.GenericSampleDatasetImporter):
 
     def _present(self) -> list[int]:
         """The videos all of whose frames are there."""
-        if not self.data_path.is_dir():
-            raise FormatError(f"There is no folder {self.data_path}, in which the media should be: say data_path=...")
+        self.check_media_folder()
         whole, first = [], None
         for video, entry in self._file.videos.items():
             missing = next((name for name in entry["file_names"] if not (self.data_path / name).is_file()), None)
