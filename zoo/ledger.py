@@ -96,13 +96,23 @@ class Ledger:
         return f"{self.name}_error"
 
     @property
+    def verified(self) -> str:
+        """What people said of a concept's presence, true or false; nothing that a model wrote."""
+        return f"{self.name}_verified"
+
+    @property
+    def calibrated(self) -> str:
+        """Presence as a probability, by a calibration on known pairs."""
+        return f"{self.name}_calibrated"
+
+    @property
     def fields(self) -> tuple[str, str, str, str]:
         return self.presence, self.score, self.count, self.error
 
     def path(self, kind: str, label: str | None = None) -> str:
         """Path of a field from the sample: ``path("presence", "dog")`` -> ``"sam3_presence.dog"``.
 
-        ``kind``: ``presence``, ``score``, ``count`` or ``error``.
+        ``kind``: ``presence``, ``score``, ``count``, ``error``, ``verified`` or ``calibrated``.
         """
         path = ("frames." if self.frames else "") + getattr(self, kind)
         return path if label is None else f"{path}.{field_of(label)}"

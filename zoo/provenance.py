@@ -27,6 +27,7 @@ def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], 
 
     Runs on one ledger share one record; a concept asked again replaces its own entry only.
     """
+    concepts = list(concepts)
     config = _run_config(dataset, ledger) or dataset.init_run()
     config.method = METHOD
     config.ledger = ledger.name
@@ -36,6 +37,27 @@ def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], 
     for concept in concepts:
         known[concept.label] = dict(stamp, phrases=list(concept.phrases), threshold=concept.threshold)
     config.concepts = known
+    # chosen for answers that are replaced now
+    points = dict(getattr(config, "operating_points", None) or {})
+    config.operating_points = {label: p for label, p in points.items() if label not in {c.label for c in concepts}}
+    _store_run(dataset, ledger, config)
+
+
+def set_entry(dataset: fo.Dataset, ledger: Ledger, label: str, entry: Mapping[str, Any] | None) -> None:
+    """Replace what the record says of one concept; ``None`` forgets it."""
+    config = _run_config(dataset, ledger) or dataset.init_run()
+    config.method, config.ledger, config.frames = METHOD, ledger.name, getattr(config, "frames", ledger.frames)
+    known = {name: held for name, held in (getattr(config, "concepts", None) or {}).items() if name != label}
+    config.concepts = known if entry is None else {**known, label: dict(entry)}
+    _store_run(dataset, ledger, config)
+
+
+def note_operating_points(dataset: fo.Dataset, ledger: Ledger, points: Mapping[str, float | None]) -> None:
+    """Record from which presence on a concept counts as present; ``None`` goes back to the run's threshold."""
+    config = _run_config(dataset, ledger) or dataset.init_run()
+    config.method, config.ledger, config.frames = METHOD, ledger.name, getattr(config, "frames", ledger.frames)
+    held = {**(getattr(config, "operating_points", None) or {}), **points}
+    config.operating_points = {label: float(point) for label, point in held.items() if point is not None}
     _store_run(dataset, ledger, config)
 
 
