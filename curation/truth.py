@@ -1,0 +1,256 @@
+"""Which concepts are in a sample as a fact: by ground truth, and by what people verified.
+
+Labels say what is there. That what is not labelled is absent must be said, see ``evaluation.policy``; a sample and a
+concept about which nothing is said are unknown, and are never called a negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from numpy.typing import NDArray
+
+from .answers import Answers, check_ledger
+from .errors import CurationError
+
+if __package__ == "curation":
+    from evaluation.policy import EvaluationError, GroundTruthNames, Policy, make_policy, names_in
+    from zoo.ledger import DEFAULT, Ledger
+    from zoo.provenance import asked_phrases
+else:
+    from ..evaluation.policy import EvaluationError, GroundTruthNames, Policy, make_policy, names_in
+    from ..zoo.ledger import DEFAULT, Ledger
+    from ..zoo.provenance import asked_phrases
+
+#: fields that hold labels, and where in them the labels' names are
+_NAMES = {
+    fo.Detections: "detections.label",
+    fo.Classifications: "classifications.label",
+    fo.Classification: "label",
+    fo.Polylines: "polylines.label",
+}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of some samples; rows and columns as of :class:`Answers`.
+
+    Attributes:
+        present: (N, K) is the concept there? False where it is not known.
+        known: (N, K) whether that is a fact.
+        complete: (N, K) whether every instance of the concept is labelled; never so by verification alone.
+        verified: (N, K) whether a person said so of this very pair.
+        labelled: (K,) whether there is any label of the concept.
+    """
+
+    present: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    complete: NDArray[np.bool_]
+    verified: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
+
+    @property
+    def absent(self) -> NDArray[np.bool_]:
+        """(N, K): known to be absent."""
+        return self.known & ~self.present
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user says about ground truth: the arguments that every function which needs it shares.
+
+    Attributes:
+        gt_field: labels of images (``Classifications``) or of their objects; of videos, with or without "frames.".
+            None: only what was verified counts.
+        exhaustive: True if everything is labelled, or the concepts of which every instance is.
+        gt_labels: concept → the label, or labels, or an expression on labels, that mean it.
+        negatives_field: lists the concepts that people found absent from a sample.
+        not_exhaustive_field: lists the concepts whose instances are not all labelled in a sample.
+    """
+
+    gt_field: str | None = None
+    exhaustive: bool | Iterable[str] | None = None
+    gt_labels: GroundTruthNames | None = None
+    negatives_field: str | None = None
+    not_exhaustive_field: str | None = None
+
+    def policy(self, samples: fo.core.collections.SampleCollection, concepts: Sequence[str], ledger: str) -> Policy:
+        """Resolved and checked.
+
+        Raises:
+            CurationError: unknown fields or concepts, or nothing said about absence.
+        """
+        if self.gt_field is None:
+            raise CurationError("Say gt_field='ground_truth': the field that says what is there")
+        path = names_path(samples, self.gt_field).rsplit(".", 2)[0]
+        try:
+            return make_policy(
+                samples, [path], concepts, phrases=asked_phrases(samples._root_dataset, Ledger(ledger)),
+                gt_labels=self.gt_labels, exhaustive=self.exhaustive, negatives_field=self.negatives_field,
+                not_exhaustive_field=self.not_exhaustive_field,
+            )  # fmt: skip
+        except EvaluationError as error:
+            raise CurationError(str(error)) from None
+
+
+def read_truth(
+    samples: fo.core.collections.SampleCollection, answers: Answers, said: Said, ledger: str = DEFAULT
+) -> Truth:
+    """What is known about each sample and concept of ``answers``.
+
+    A sample whose ground-truth field is empty (None, not an empty ``Detections``) is not known. What a person verified
+    (:func:`verify`) goes before ground truth.
+
+    Raises:
+        CurationError: see :meth:`Said.policy`; no ground truth, and nothing verified.
+    """
+    shape = answers.presence.shape
+    verdicts = _verdicts(samples, answers, ledger)
+    verified = ~np.isnan(verdicts)
+    if said.gt_field is None:
+        if not verified.any():
+            raise CurationError(
+                "Nothing is known about these samples: say gt_field='…' (labels that say what is there), or verify "
+                "some (curation.truth.verify, or the operator \"SAM 3: verify presence\")"
+            )
+        known, complete, present = (np.zeros(shape, bool) for _ in range(3))
+    else:
+        policy = said.policy(samples, answers.concepts, ledger)
+        known, complete, present = _from_labels(samples, answers, policy, said.gt_field)
+    labelled = present.any(axis=0)
+    present = np.where(verified, verdicts == 1, present)
+    return Truth(present, known | verified, complete, verified, labelled)
+
+
+def verify(
+    samples: fo.core.collections.SampleCollection, concept: str, present: bool, *, ledger: str = DEFAULT
+) -> int:
+    """A person says that a concept is, or is not, in each of these samples; kept in ``<ledger>_verified.<concept>``.
+
+    Args:
+        samples: the samples looked at, such as ``dataset.select(session.selected)``.
+        concept: any, asked or not.
+        present: what they have in common.
+        ledger: name of the ledger.
+
+    Returns:
+        of how many.
+    """
+    check_ledger(samples, ledger)
+    dataset, book = samples._root_dataset, Ledger(ledger)
+    name = book.verified
+    schema = dataset.get_field_schema(flat=True)
+    if name not in schema:
+        dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument)
+    path = book.path("verified", concept)
+    if path not in schema:
+        dataset.add_sample_field(path, fo.BooleanField)
+    bare = samples.exists(name, bool=False)
+    if len(bare):  # a value cannot be set within a document that is not there
+        bare.set_values(name, [fo.DynamicEmbeddedDocument() for _ in range(len(bare))])
+    samples.set_values(path, [bool(present)] * len(samples))
+    return len(samples)
+
+
+def names_path(samples: fo.core.collections.SampleCollection, field: str) -> str:
+    """The path of the labels' names in a field of labels.
+
+    Raises:
+        CurationError: no such field, or one that holds no labels.
+    """
+    bare = field.removeprefix("frames.")
+    held = samples.get_field_schema().get(bare)
+    prefix = ""
+    if (held is None or field.startswith("frames.")) and samples._contains_videos(any_slice=True):
+        held, prefix = samples.get_frame_field_schema().get(bare), "frames."
+    if held is None:
+        raise CurationError(
+            f"gt_field {field!r} is not a field of {samples._root_dataset.name!r}; it has "
+            f"{sorted(samples.get_field_schema())}"
+        )
+    kind = getattr(held, "document_type", type(held))
+    if kind not in _NAMES:
+        raise CurationError(f"gt_field {field!r} holds {kind.__name__}; labels are needed, such as Detections")
+    return f"{prefix}{bare}.{_NAMES[kind]}"
+
+
+def _from_labels(
+    samples: fo.core.collections.SampleCollection, answers: Answers, policy: Policy, field: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Known, complete, and present."""
+    path = names_path(samples, field)
+    columns = [path] if not policy.ids else [path, path.rsplit(".", 1)[0] + ".id"]
+    names, *numbers = samples.values(columns)
+    shape = answers.presence.shape
+    present = np.zeros(shape, bool)
+    means: dict[str, list[int]] = {}
+    for k, concept in enumerate(answers.concepts):
+        for name in () if concept in policy.ids else policy.names[concept]:
+            means.setdefault(name, []).append(k)
+    for row, held in enumerate(names):
+        for name in set(_flat(held)):
+            present[row, means.get((name or "").casefold(), ())] = True
+    for k, concept in enumerate(answers.concepts):
+        if concept in policy.ids:
+            chosen = policy.ids[concept]
+            present[:, k] = [not chosen.isdisjoint(_flat(held)) for held in numbers[0]]
+    labelled = np.array([held is not None for held in names])
+    complete = _complete(samples, answers, policy, present) & labelled[:, None] & answers.asked
+    known = complete | (present & answers.asked)  # that it is there is known, whatever else is not labelled
+    return known, complete, present
+
+
+def _complete(
+    samples: fo.core.collections.SampleCollection, answers: Answers, policy: Policy, present: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(N, K): is every instance of the concept labelled, so that none means absence?"""
+    said = policy.exhaustive
+    complete = np.zeros_like(present)
+    complete[:] = [said is None or concept in said for concept in answers.concepts]
+    if policy.negatives_field is not None:
+        complete |= present | _listed(samples.values(policy.negatives_field), answers, policy)
+    if policy.not_exhaustive_field is not None:
+        complete &= ~_listed(samples.values(policy.not_exhaustive_field), answers, policy)
+    return complete
+
+
+def _listed(rows: Sequence[Any], answers: Answers, policy: Policy) -> NDArray[np.bool_]:
+    """(N, K): is the concept among the names that a field lists?"""
+    means: dict[str, list[int]] = {}
+    for k, concept in enumerate(answers.concepts):
+        for name in policy.names[concept] | {concept.casefold()}:
+            means.setdefault(name, []).append(k)
+    listed = np.zeros(answers.presence.shape, bool)
+    for row, held in enumerate(rows):
+        for name in names_in(held):
+            listed[row, means.get(name.casefold(), ())] = True
+    return listed
+
+
+def _verdicts(samples: fo.core.collections.SampleCollection, answers: Answers, ledger: str) -> NDArray[np.float64]:
+    """(N, K): 1 verified present, 0 verified absent, ``nan`` not verified."""
+    book, schema = Ledger(ledger), samples.get_field_schema(flat=True)
+    found = np.full(answers.presence.shape, np.nan)
+    for k, concept in enumerate(answers.concepts):
+        path = book.path("verified", concept)
+        if path in schema:
+            found[:, k] = np.array(samples.values(path), dtype=np.float64)
+    return found
+
+
+def _flat(held: Any) -> Iterable[Any]:
+    """Names in a sample, whether in one list, in one for each frame, or alone."""
+    if held is None:
+        return
+    if isinstance(held, str):
+        yield held
+        return
+    for one in held:
+        if isinstance(one, (list, tuple)):
+            yield from one
+        elif one is not None:
+            yield one
