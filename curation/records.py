@@ -1,0 +1,124 @@
+"""Findings in the database: each is a FiftyOne run, under a key, with the fields that it wrote.
+
+So they can be listed, loaded by another process (the panel), replaced by the next run of the same key, and deleted
+without a trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import fiftyone as fo
+
+from .errors import CurationError
+
+
+def check_key(dataset: fo.Dataset, key: str, method: str) -> None:
+    """Refuse a key that is something else already.
+
+    Raises:
+        CurationError: naming what it is.
+    """
+    if not isinstance(key, str) or not key.isidentifier() or key.startswith("_"):
+        raise CurationError(f"key={key!r} must be a plain word, such as {method.removeprefix('sam3_')!r}")
+    if dataset.has_run(key):
+        other = dataset.get_run_info(key).config.method
+        if other != method:
+            raise CurationError(f"key={key!r} is already the name of a run ({other}): choose another")
+        return
+    schema = dataset.get_field_schema()
+    taken = [name for name in schema if name == key or name.startswith(f"{key}_")]
+    if taken:
+        raise CurationError(
+            f"key={key!r} would write beside the field {taken[0]!r}, which it did not make: choose another"
+        )
+    if dataset.has_evaluation(key) or dataset.has_brain_run(key):
+        raise CurationError(f"key={key!r} is already the name of an evaluation or a brain run: choose another")
+
+
+def store(
+    dataset: fo.Dataset, key: str, method: str, config: Mapping[str, Any], results: Mapping[str, Any],
+    fields: Iterable[str] = (),
+) -> None:
+    """Store a finding; an earlier one of that key is replaced.
+
+    Args:
+        dataset: the dataset.
+        key: its name.
+        method: what kind of finding.
+        config: how it came about; small, plain values.
+        results: what was found; plain values of any size.
+        fields: full paths of what was written on samples, frames and labels, to be deleted with it.
+    """
+    if dataset.has_run(key):
+        dataset.delete_run(key)
+    record = dataset.init_run()
+    record.method = method
+    record.made = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    record.fields = list(fields)
+    for name, value in config.items():
+        setattr(record, name, value)
+    dataset.register_run(key, record)
+    held = dataset.init_run_results(key)
+    for name, value in results.items():
+        setattr(held, name, value)
+    dataset.save_run_results(key, held, overwrite=True)
+
+
+def load(dataset: fo.Dataset, key: str, method: str) -> tuple[dict[str, Any], Any]:
+    """A finding's config and results.
+
+    Raises:
+        CurationError: there is none of that key, or it is of another kind.
+    """
+    known = findings(dataset, method)
+    if key not in known:
+        there = f"; there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, known))}" if known else ""
+        raise CurationError(f"{dataset.name!r} has no {method.removeprefix('sam3_')} {key!r}{there}")
+    return dataset.get_run_info(key).config.serialize(), dataset.load_run_results(key, cache=False)
+
+
+def findings(dataset: fo.Dataset, method: str) -> list[str]:
+    """Keys of the findings of a kind, oldest first."""
+    return list(dataset.list_runs(method=method))
+
+
+def delete_findings(dataset: fo.Dataset, key: str) -> None:
+    """Delete a finding and everything that it wrote on samples and labels.
+
+    Raises:
+        CurationError: there is none of that key.
+    """
+    if not dataset.has_run(key) or not str(dataset.get_run_info(key).config.method).startswith("sam3_"):
+        raise CurationError(f"{dataset.name!r} has no findings {key!r}")
+    clear(dataset, getattr(dataset.get_run_info(key).config, "fields", None) or ())
+    dataset.delete_run(key)
+
+
+def clear(dataset: fo.Dataset, paths: Iterable[str]) -> None:
+    """Delete fields, wherever they are; those that are not there already are no error."""
+    flat, frames = dataset.get_field_schema(flat=True), dataset.get_frame_field_schema(flat=True) or {}
+    own = [path for path in paths if path in flat]
+    if own:
+        dataset.delete_sample_fields(own)
+    framed = [path.removeprefix("frames.") for path in paths if path.startswith("frames.")]
+    framed = [path for path in framed if path in frames]
+    if framed:
+        dataset.delete_frame_fields(framed)
+
+
+def written_by(dataset: fo.Dataset, key: str) -> list[str]:
+    """Paths that the last run of a key wrote."""
+    return list(getattr(dataset.get_run_info(key).config, "fields", None) or ()) if dataset.has_run(key) else []
+
+
+def declare(dataset: fo.Dataset, kinds: Mapping[str, Any]) -> None:
+    """Declare fields, path → type of field, so that the App's sidebar and queries know them."""
+    for path, kind in kinds.items():
+        frame = path.startswith("frames.")
+        bare = path.removeprefix("frames.")
+        schema = dataset.get_frame_field_schema(flat=True) if frame else dataset.get_field_schema(flat=True)
+        if bare not in schema:
+            (dataset.add_frame_field if frame else dataset.add_sample_field)(bare, kind)
