@@ -1,0 +1,252 @@
+"""Hard negatives of a dataset: found, explained, and kept as classifications that can be filtered and sorted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.utils as fou
+import numpy as np
+from fiftyone import ViewField as F
+
+from . import records
+from .answers import check_concepts, check_ledger, read_answers
+from .cofire import cofire
+from .errors import CurationError
+from .instances import check_field, compare
+from .kin import find_kin
+from .label_errors import ledger_name, meanings
+from .negatives import SOURCES, HardNegative, mine
+from .suspicion import suspect
+from .truth import Said, names_path, read_truth
+
+if __package__ == "curation":
+    from zoo.ledger import DEFAULT
+else:
+    from ..zoo.ledger import DEFAULT
+
+METHOD = "sam3_hard_negatives"
+KEY = "hard_negatives"
+PER_CONCEPT = 25
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """What was found.
+
+    Attributes:
+        key: the field that holds it.
+        found: the highest score first.
+        notes: what has to be chosen or could not be used, a sentence each.
+    """
+
+    key: str
+    found: tuple[HardNegative, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def of(self, concept: str | None = None, source: str | None = None) -> list[HardNegative]:
+        """Those of a concept, or of a source."""
+        return [n for n in self.found if concept in (None, n.concept) and (source is None or source in n.sources)]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Concept → how many."""
+        return dict(Counter(negative.concept for negative in self.found).most_common())
+
+    def view(
+        self, samples: fo.core.collections.SampleCollection, concept: str | None = None, source: str | None = None
+    ) -> fo.DatasetView:
+        """The samples, the hardest first."""
+        return samples.select(list(dict.fromkeys(n.sample_id for n in self.of(concept, source))), ordered=True)
+
+    def to_pandas(self) -> Any:
+        """A row for each pair of sample and concept."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(one) for one in self.found], columns=list(HardNegative.__dataclass_fields__))
+
+    def __str__(self) -> str:
+        lines = [f"{len(self)} hard negatives: " + ", ".join(f"{name} {n}" for name, n in self.counts.items())]
+        lines += [f"  {one.score:.2f}  {one.because}" for one in self.found[:5]]
+        return "\n".join([*lines, *self.notes])
+
+
+@dataclass(frozen=True)
+class Step:
+    """``done`` of ``total`` samples; ``result`` once all are, and everything is written."""
+
+    done: int
+    total: int
+    result: HardNegatives | None = None
+
+
+def find_hard_negatives(
+    samples: fo.core.collections.SampleCollection, label_field: str | None = None, gt_field: str | None = None,
+    key: str | None = KEY, *, progress: Any = None, **settings: Any,
+) -> HardNegatives:  # fmt: skip
+    """Find the samples that lack a concept and are hard to tell from samples that have it.
+
+    With a ``key``, that field of the samples gets ``Classifications``: ``label`` is the concept that is *not* there,
+    ``confidence`` the rank; ``sources``, ``rival``, ``presence``, ``overlap``, ``diversity`` and ``because`` explain
+    it. An earlier finding of that key is replaced.
+
+    Args:
+        samples: a dataset or view of images or videos.
+        label_field: the instances that SAM 3 found, to see what stands where; None: presence alone is looked at.
+        gt_field: labels that say what is there; None: what people verified, and what the model itself calls absent.
+        key: a name; None: nothing is stored.
+        progress: whether to show a progress bar, or a function, as everywhere in FiftyOne.
+        **settings: of :func:`hard_negative_steps`: ``exhaustive``, ``senses`` and so on.
+
+    Raises:
+        CurationError: before anything is stored, see :func:`hard_negative_steps`.
+    """
+    steps = hard_negative_steps(samples, label_field, gt_field, key, **settings)
+    step = next(steps)
+    with fou.ProgressBar(total=step.total, progress=progress) as bar:
+        for step in steps:
+            bar.set_iteration(step.done)
+    return step.result
+
+
+def hard_negative_steps(
+    samples: fo.core.collections.SampleCollection, label_field: str | None = None, gt_field: str | None = None,
+    key: str | None = KEY, *, ledger: str | None = None, concepts: Sequence[str] | None = None,
+    sources: Sequence[str] = SOURCES, senses: Mapping[str, str] | str | None = None, exhaustive: Any = None,
+    gt_labels: Any = None, negatives_field: str | None = None, not_exhaustive_field: str | None = None,
+    per_concept: int = PER_CONCEPT, embeddings: str | None = None, use_masks: bool = True,
+) -> Iterator[Step]:  # fmt: skip
+    """As :func:`find_hard_negatives`, reporting as it goes.
+
+    Args:
+        samples, label_field, gt_field, key: see there.
+        ledger: name of the ledger. Default: the label field's.
+        concepts: which to find negatives for. Default: all that were asked.
+        sources: of ``contradicted``, ``neighbour``, ``swap``.
+        senses: concept → key of its sense in the noun graph, where a word has several; "usual": the commonest of each.
+            ``str(result)`` shows what there is to choose.
+        exhaustive, gt_labels, negatives_field, not_exhaustive_field: what labels mean, see ``evaluation.policy``.
+        per_concept: at most as many for each concept.
+        embeddings: a field of vectors, by which samples are told to be alike. Default: by their presences.
+        use_masks: compare masks, where there are any; else boxes.
+
+    Yields:
+        first with nothing done, once everything was checked.
+
+    Raises:
+        CurationError: no samples, no ledger, unknown fields, concepts, sources or senses, nothing said about what is
+            not labelled.
+    """
+    dataset = samples._root_dataset
+    unknown = [source for source in sources if source not in SOURCES]
+    if unknown or not sources:
+        raise CurationError(f"sources={list(sources)!r}; want some of {list(SOURCES)}")
+    if isinstance(per_concept, bool) or not isinstance(per_concept, int) or per_concept < 1:
+        raise CurationError(f"per_concept={per_concept!r} must be a whole number above 0")
+    if key is not None:
+        records.check_key(dataset, key, METHOD)
+    found_in = None if label_field is None else check_field(samples, label_field, "label_field")
+    name = ledger or (DEFAULT if found_in is None else ledger_name(dataset, found_in))
+    check_ledger(samples, name)
+    wanted = check_concepts(samples, concepts, name)
+    answers = read_answers(samples, name)  # of all concepts: any may be a rival
+    kin = find_kin(answers.concepts, senses)
+    features = None if embeddings is None else _vectors(samples, embeddings)
+    said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
+    policy, truth = None, None
+    if gt_field is not None:
+        policy = said.policy(samples, answers.concepts, name)
+        truth = read_truth(samples, answers, said, name)
+    elif tuple(sources) == ("contradicted",):
+        truth = read_truth(samples, answers, said, name)
+    labels_in = _boxes_in(samples, gt_field, found_in)
+    layout = suspicion = None
+    if found_in is None:
+        yield Step(0, len(answers))
+    else:
+        for done, total, layout in compare(samples, found_in, labels_in, use_masks=use_masks):
+            if layout is None:
+                yield Step(done, total)
+        pairs = cofire(layout.found, layout.among, answers.concepts).pairs(least=2)
+        kin = find_kin(answers.concepts, senses, pairs)
+        if labels_in is not None:
+            column, means, _ = meanings(layout.found, layout.truth, answers, truth, policy)
+            suspicion = suspect(
+                layout.found, layout.truth, layout.across, layout.among, column, means, answers.presence, truth.complete
+            )
+    found = mine(
+        answers, truth, kin, layout, concepts=wanted, suspicion=suspicion, sources=sources, per_concept=per_concept,
+        features=features,
+    )  # fmt: skip
+    notes = kin.notes() if "neighbour" in sources else []
+    result = HardNegatives(key or "", tuple(found), tuple(notes))
+    if key is not None:
+        _write(dataset, answers.ids.tolist(), result)
+    yield Step(len(answers), len(answers), result)
+
+
+def load_hard_negatives(dataset: fo.Dataset, key: str = KEY) -> HardNegatives:
+    """What an earlier run found.
+
+    Raises:
+        CurationError: there was none of that key.
+    """
+    _, held = records.load(dataset, key, METHOD)
+    found = [HardNegative(**dict(row, sources=tuple(row["sources"]))) for row in held.found]
+    return HardNegatives(key, tuple(found), tuple(held.notes))
+
+
+def as_view(samples: fo.core.collections.SampleCollection, concept: str, key: str = KEY) -> fo.DatasetView:
+    """The hard negatives of a concept as a view that follows the field: it can be saved and shared."""
+    held = F(f"{key}.classifications").filter(F("label") == concept)
+    rank = held.map(F("confidence")).max()
+    return samples.match(held.length() > 0).sort_by(rank, reverse=True)
+
+
+def _boxes_in(samples: fo.core.collections.SampleCollection, gt_field: str | None, found_in: str | None) -> str | None:
+    """The ground truth's field, if it has boxes to compare with, on the same samples or frames."""
+    if gt_field is None or found_in is None:
+        return None
+    path = names_path(samples, gt_field)
+    field = path.removesuffix(".detections.label")
+    return field if field != path and field.startswith("frames.") == found_in.startswith("frames.") else None
+
+
+def _vectors(samples: fo.core.collections.SampleCollection, field: str) -> np.ndarray:
+    if not samples.has_field(field):
+        raise CurationError(f"embeddings={field!r} is not a field of {samples._root_dataset.name!r}")
+    held = samples.values(field)
+    lengths = {None if one is None else np.shape(one) for one in held}
+    if len(lengths) != 1 or None in lengths or len(lengths.pop()) != 1:
+        raise CurationError(f"embeddings={field!r} must hold one vector a sample, all of one length")
+    return np.array(held, dtype=np.float64)
+
+
+def _write(dataset: fo.Dataset, ids: Sequence[str], result: HardNegatives) -> None:
+    """The field, on all the samples that were looked at, and the record."""
+    key = result.key
+    records.clear(dataset, records.written_by(dataset, key))
+    dataset.add_sample_field(key, fo.EmbeddedDocumentField, embedded_doc_type=fo.Classifications)
+    numbers = {name: fo.FloatField for name in ("presence", "overlap", "diversity")}
+    words: dict[str, Any] = {"rival": fo.StringField, "because": fo.StringField}
+    records.declare(dataset, {f"{key}.classifications.{name}": kind for name, kind in (words | numbers).items()})
+    dataset.add_sample_field(f"{key}.classifications.sources", fo.ListField, subfield=fo.StringField)
+    held: dict[str, list[fo.Classification]] = {}
+    for one in result.found:
+        held.setdefault(one.sample_id, []).append(fo.Classification(
+            label=one.concept, confidence=one.score, sources=list(one.sources), rival=one.rival, presence=one.presence,
+            overlap=one.overlap, diversity=one.diversity, because=one.because,
+        ))  # fmt: skip
+    values = {sample: fo.Classifications(classifications=labels) for sample, labels in held.items()}
+    if values:
+        dataset.set_values(key, values, key_field="id")
+    records.store(
+        dataset, key, METHOD, dict(counts=result.counts, samples=len(ids)),
+        dict(found=[asdict(one) for one in result.found], notes=list(result.notes)), fields=[key],
+    )  # fmt: skip

@@ -1,0 +1,138 @@
+"""Which of a dataset's concepts could be taken for which: attribute swaps, siblings in the noun graph, its own mix-ups.
+
+A word may have several senses. Which one a concept means is never guessed: a word whose senses have different
+neighbours among the concepts is left out, with a note that shows the senses, until somebody chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .attributes import narrower, swapped
+from .errors import CurationError
+from .nouns import Sense, UnknownSenseError, neighbours, related, sense, senses
+
+#: how many neighbours of a sense are looked at; the graph ranks them
+_REACH = 400
+#: relations, the most telling first
+RELATIONS = ("swap", "confusion", "sibling", "cousin")
+
+
+@dataclass(frozen=True)
+class Kin:
+    """Who could be taken for whom.
+
+    Attributes:
+        rivals: concept → rival concept → relation, one of :data:`RELATIONS`.
+        senses: concept → the sense that was taken.
+        open: concept → its senses, where somebody has to choose.
+    """
+
+    rivals: Mapping[str, Mapping[str, str]]
+    senses: Mapping[str, Sense]
+    open: Mapping[str, tuple[Sense, ...]] = field(default_factory=dict)
+
+    def notes(self) -> list[str]:
+        """What has to be chosen, a sentence each."""
+        return [
+            f"{concept!r} has several senses, and none was chosen: "
+            + "; ".join(f"{one.key}: {one}" for one in choices[:4])
+            + f". Say senses={{{concept!r}: '{choices[0].key}'}}"
+            for concept, choices in self.open.items()
+        ]
+
+
+def find_kin(
+    concepts: Sequence[str], chosen: Mapping[str, str] | str | None = None,
+    confusions: Mapping[tuple[str, str], float] | None = None,
+) -> Kin:  # fmt: skip
+    """The rivals of each concept among the others.
+
+    Args:
+        concepts: what was asked.
+        chosen: concept → the key of its sense in the noun graph (:func:`curation.nouns.senses` shows them), or "" for
+            none of them; or "usual": the commonest sense of every word.
+        confusions: pairs of concepts that claim the same masks of this dataset → how often, see
+            :mod:`curation.confusion`.
+
+    Raises:
+        CurationError: senses of a concept that was not asked, or that do not exist.
+    """
+    if isinstance(chosen, str) and chosen != "usual":
+        raise CurationError(f"senses={chosen!r}; want a mapping of concepts to keys, or 'usual'")
+    usual = chosen == "usual"
+    chosen = {} if usual else dict(chosen or {})
+    for concept, key in chosen.items():
+        if concept not in concepts:
+            raise CurationError(f"senses names {concept!r}, which was not asked")
+        if key:
+            try:
+                sense(key)
+            except UnknownSenseError:
+                known = "; ".join(f"{one.key}: {one}" for one in senses(concept)) or "it is not in the noun graph"
+                raise CurationError(f"senses[{concept!r}]={key!r} is no sense; {known}") from None
+    taken: dict[str, Sense] = {}
+    undecided: dict[str, tuple[Sense, ...]] = {}
+    for concept in concepts:
+        if concept in chosen:
+            if chosen[concept]:
+                taken[concept] = sense(chosen[concept])
+            continue
+        choices = senses(concept)
+        if len(choices) == 1 or (usual and choices):
+            taken[concept] = choices[0]
+        elif choices:
+            undecided[concept] = choices
+    rivals: dict[str, dict[str, str]] = {concept: {} for concept in concepts}
+    for first in concepts:
+        for second in concepts:
+            if first != second and swapped(first, second):
+                rivals[first][second] = "swap"
+    for first, second in confusions or {}:
+        for one, other in ((first, second), (second, first)):
+            if one in rivals and other in rivals and not a_kind(one, other, taken) and not a_kind(other, one, taken):
+                rivals[one].setdefault(other, "confusion")
+    _by_graph(rivals, taken, undecided)
+    # of a word nobody chose a sense of, only what matters is asked: senses without a rival here make no difference
+    matter = {c: found for c, found in undecided.items() if _differ(c, found, taken, undecided)}
+    return Kin(rivals, taken, matter)
+
+
+def a_kind(first: str, second: str, taken: Mapping[str, Sense] | None = None) -> bool:
+    """Whether every ``first`` is a ``second``: by its words ("red cap", "cap"), or in the noun graph.
+
+    Args:
+        first, second: two concepts.
+        taken: concept → its sense; default: each has one only if the noun graph knows no other.
+    """
+    if narrower(first, second):
+        return True
+    pair = []
+    for concept in (first, second):
+        choices = senses(concept) if taken is None else [taken[concept]] if concept in taken else []
+        pair.append(choices[0].key if len(choices) == 1 else None)
+    a, b = pair
+    return a is not None and b is not None and a != b and related(a, b) and len(sense(a).path) > len(sense(b).path)
+
+
+def _by_graph(
+    rivals: dict[str, dict[str, str]], taken: Mapping[str, Sense], undecided: Mapping[str, Sequence[Sense]]
+) -> None:
+    by_key: dict[str, list[str]] = {}
+    for concept, one in taken.items():
+        by_key.setdefault(one.key, []).append(concept)
+    for concept, one in taken.items():
+        for near in neighbours(one.key, _REACH):
+            for other in by_key.get(near.sense.key, ()):
+                if other != concept and not related(one.key, near.sense.key):
+                    rivals[concept].setdefault(other, near.relation)
+
+
+def _differ(
+    concept: str, choices: Sequence[Sense], taken: Mapping[str, Sense], undecided: Mapping[str, Sequence[Sense]]
+) -> bool:
+    """Whether any sense of the word has a neighbour among the concepts, whatever those mean."""
+    there = {one.key for name, one in taken.items() if name != concept}
+    there |= {one.key for name, others in undecided.items() if name != concept for one in others}
+    return any(near.sense.key in there for one in choices for near in neighbours(one.key, _REACH))
