@@ -6,13 +6,18 @@ without a trace.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone as fo
 
+from .answers import remembered
 from .errors import CurationError
+
+# The App asks from several threads at once, and FiftyOne gives them all the same open file.
+_READING = threading.Lock()
 
 
 def check_key(dataset: fo.Dataset, key: str, method: str) -> None:
@@ -77,7 +82,11 @@ def load(dataset: fo.Dataset, key: str, method: str) -> tuple[dict[str, Any], An
     if key not in known:
         there = f"; there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, known))}" if known else ""
         raise CurationError(f"{dataset.name!r} has no {method.removeprefix('sam3_')} {key!r}{there}")
-    return dataset.get_run_info(key).config.serialize(), dataset.load_run_results(key, cache=False)
+    info = dataset.get_run_info(key)
+    with _READING:
+        stamp = "record", str(dataset._doc.id), key, str(info.timestamp)
+        held = remembered(stamp, lambda: dataset.load_run_results(key, cache=False))
+    return info.config.serialize(), held
 
 
 def findings(dataset: fo.Dataset, method: str) -> list[str]:

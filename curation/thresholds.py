@@ -129,14 +129,26 @@ def find_thresholds(
         raise CurationError(f"target={target!r} must be a precision in (0, 1]: goal='precision' needs it")
     if method not in METHODS:
         raise CurationError(f"method={method!r}; want one of {list(METHODS)}")
-    check_ledger(samples, ledger)
-    answers = read_answers(samples, ledger, check_concepts(samples, concepts, ledger))
-    said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
-    truth = read_truth(samples, answers, said, ledger)
+    answers, truth = known_pairs(
+        samples, gt_field, ledger=ledger, concepts=concepts, exhaustive=exhaustive, gt_labels=gt_labels,
+        negatives_field=negatives_field, not_exhaustive_field=not_exhaustive_field,
+    )  # fmt: skip
     found = learn(answers, truth, ledger, goal, target if goal == "precision" else None, method)
     if store:
         _store(samples._root_dataset, found, dict(goal=goal, target=target, gt_field=gt_field, method_of=method))
     return found
+
+
+def known_pairs(
+    samples: fo.core.collections.SampleCollection, gt_field: str | None = None, *, ledger: str = DEFAULT,
+    concepts: Sequence[str] | None = None, exhaustive: Any = None, gt_labels: Any = None,
+    negatives_field: str | None = None, not_exhaustive_field: str | None = None,
+) -> tuple[Answers, Truth]:  # fmt: skip
+    """What there is to learn from: the ledger, and what is known. Arguments and errors: :func:`find_thresholds`."""
+    check_ledger(samples, ledger)
+    answers = read_answers(samples, ledger, check_concepts(samples, concepts, ledger))
+    said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
+    return answers, read_truth(samples, answers, said, ledger)
 
 
 def learn(

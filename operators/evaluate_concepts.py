@@ -10,13 +10,19 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from .form import execution_context, mark_problems, notified, refusal
+from .truth_form import (
+    absence_params,
+    absence_settings,
+    add_absence,
+    add_choice,
+    add_names,
+    add_words,
+    guess,
+    label_fields,
+    names_of,
+)
 
 PANEL = "model_evaluation_panel_builtin"
-_ABSENCE = {
-    "exhaustive": "Everything is labelled: what is not labelled is absent",
-    "some": "So for some concepts only",
-    "field": "A field lists the concepts that people found absent",
-}
 
 
 class EvaluateConcepts(foo.Operator):
@@ -43,33 +49,21 @@ class EvaluateConcepts(foo.Operator):
     def resolve_input(self, ctx: Any) -> types.Property:
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Evaluate")
-        fields = _fields(ctx.dataset)
+        fields = label_fields(ctx.dataset)
         wrong = {
-            "pred_field": _choice(inputs, "pred_field", "What was found", fields, _guess(fields, "sam3")),
-            "gt_field": _choice(inputs, "gt_field", "Ground truth", fields, _guess(fields, "ground_truth")),
+            "pred_field": add_choice(inputs, "pred_field", "What was found", fields, guess(fields, "sam3")),
+            "gt_field": add_choice(inputs, "gt_field", "Ground truth", fields, guess(fields, "ground_truth")),
         }
         wrong["eval_key"] = inputs.str(
             "eval_key", default="eval", required=True, label="Name of the evaluation",
             description="Fields with the results begin with it",
         )  # fmt: skip
-        absence = types.RadioGroup(orientation="vertical")
-        for value, label in _ABSENCE.items():
-            absence.add_choice(value, label=label)
-        inputs.enum(
-            "absence", absence.values(), view=absence, required=True, label="What if a concept is not labelled?"
-        )
-        if ctx.params.get("absence") == "some":
-            wrong["exhaustive"] = _words(inputs, "exhaustive", "Concepts all of whose instances are labelled")
-        if ctx.params.get("absence") == "field":
-            wrong["negatives_field"] = inputs.str(
-                "negatives_field", required=True, label="Field of absent concepts", description="Lists of names"
-            )
+        wrong |= add_absence(inputs, ctx)
         inputs.bool("more", default=False, label="More settings")
         if ctx.params.get("more"):
-            wrong["concepts"] = _words(inputs, "concepts", "Concepts (all that were asked, if empty)", required=False)
-            wrong["gt_labels"] = _words(
-                inputs, "gt_labels", "Other names in the ground truth", required=False, description="cap = baseball cap"
-            )
+            label = "Concepts (all that were asked, if empty)"
+            wrong["concepts"] = add_words(inputs, "concepts", label, required=False)
+            wrong["gt_labels"] = add_names(inputs)
             inputs.str(
                 "not_exhaustive_field", label="Field of concepts that are not all labelled",
                 description="Lists of names; left out there",
@@ -139,9 +133,7 @@ class EvaluateConcepts(foo.Operator):
             return evaluate_concepts(sample_collection, pred_field, gt_field, eval_key, **settings)
         if eval_key is None:
             raise ValueError("Say eval_key='...': of a delegated evaluation there is nothing but what it stores")
-        said = settings.get("exhaustive")
-        absence = "exhaustive" if said is True else "some" if said else "field"
-        params = dict(settings, pred_field=pred_field, gt_field=gt_field, eval_key=eval_key, absence=absence)
+        params = dict(absence_params(settings), pred_field=pred_field, gt_field=gt_field, eval_key=eval_key)
         ctx, target = execution_context(sample_collection)
         return foo.execute_operator(self.uri, ctx, params=dict(params, **target), request_delegation=True)
 
@@ -168,49 +160,5 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
     if params.get("concepts"):
         found["concepts"] = params["concepts"]
     if params.get("gt_labels"):
-        found["gt_labels"] = _names(params["gt_labels"])
-    absence = params.get("absence")
-    found["exhaustive"] = {"exhaustive": True, "some": params.get("exhaustive")}.get(absence)
-    found["negatives_field"] = params.get("negatives_field") if absence == "field" else None
-    found["not_exhaustive_field"] = params.get("not_exhaustive_field")
-    return found
-
-
-def _names(said: Any) -> dict[str, Any]:
-    """``["cap = baseball cap"]`` -> ``{"cap": ["baseball cap"]}``; a mapping stays as it is."""
-    if isinstance(said, Mapping):
-        return dict(said)
-    names: dict[str, Any] = {}
-    for line in said:
-        concept, _, name = str(line).partition("=")
-        names.setdefault(concept.strip(), []).append(name.strip() or concept.strip())
-    return names
-
-
-def _fields(dataset: fo.Dataset) -> list[str]:
-    """The fields of ``Detections`` that can be compared; of videos, those of the frames."""
-    video = dataset.media_type == fo.core.media.VIDEO
-    schema = dataset.get_frame_field_schema() if video else dataset.get_field_schema()
-    prefix = "frames." if video else ""
-    held = ((name, getattr(field, "document_type", None)) for name, field in (schema or {}).items())
-    return [prefix + name for name, kind in held if kind is fo.Detections]
-
-
-def _guess(fields: list[str], name: str) -> str | None:
-    return next((field for field in fields if field.removeprefix("frames.") == name), None)
-
-
-def _choice(
-    inputs: types.Object, name: str, label: str, fields: list[str], default: str | None
-) -> types.Property:
-    view = types.AutocompleteView()
-    for field in fields:
-        view.add_choice(field, label=field)
-    return inputs.enum(name, fields, view=view, required=True, default=default, label=label)
-
-
-def _words(
-    inputs: types.Object, name: str, label: str, required: bool = True, description: str = "Press Enter after each"
-) -> types.Property:
-    view = types.AutocompleteView(multiple=True, allow_user_input=True)
-    return inputs.list(name, types.String(), required=required, label=label, description=description, view=view)
+        found["gt_labels"] = names_of(params["gt_labels"])
+    return found | absence_settings(params)

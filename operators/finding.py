@@ -1,0 +1,116 @@
+"""What the operators that find something in the ledger share: how they run, report and are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from .form import execution_context, notified, refusal
+from .truth_form import absence_params
+
+
+class FindingOperator(foo.Operator):
+    """An operator whose work is a generator of steps: ``done`` of ``total``, and at the end a ``result``.
+
+    A subclass says what to run (:meth:`steps`), with what settings (:meth:`settings`), and what to tell
+    (:meth:`summary`); its form is its own.
+    """
+
+    #: name, label and description of the operator
+    NAME, LABEL, ABOUT = "", "", ""
+    #: what stands in front of the samples in the form: "Look for label errors in …"
+    ACTION = "Look at"
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name=self.NAME,
+            label=self.LABEL,
+            description=self.ABOUT,
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+            risk_level=types.RiskLevel.LOW,
+        )
+
+    def steps(self) -> Callable[..., Iterator[Any]]:
+        """The function that does the work, a generator."""
+        raise NotImplementedError
+
+    def settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Its arguments, out of the form, or of a call from Python that was delegated."""
+        raise NotImplementedError
+
+    def summary(self, result: Any) -> str:
+        """A sentence about what came out."""
+        raise NotImplementedError
+
+    def problem(self, ctx: Any) -> str | None:
+        """What is wrong, in the words of the code that would refuse it."""
+        from ..curation.errors import CurationError
+
+        return refusal(lambda: next(self.steps()(ctx.target_view(), **self.settings(ctx.params))), CurationError)
+
+    def resolve_delegation(self, ctx: Any) -> bool | None:
+        return None
+
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        yield from notified(ctx, self._find(ctx))
+
+    def _find(self, ctx: Any) -> Iterator[Any]:
+        step = None
+        for step in self.steps()(ctx.target_view(), **self.settings(ctx.params)):
+            share, label = step.done / max(step.total, 1), f"{step.done} of {step.total} samples"
+            if ctx.delegated:
+                ctx.set_progress(progress=share, label=label)
+            else:
+                yield ctx.trigger("set_progress", dict(progress=share, label=label))
+        if ctx.delegated:
+            return
+        yield ctx.trigger("reload_dataset")
+        yield ctx.ops.notify(self.summary(step.result), variant="success")
+
+    def __call__(
+        self, sample_collection: fo.core.collections.SampleCollection, *, delegate: bool = False, progress: Any = None,
+        **settings: Any,
+    ) -> Any:  # fmt: skip
+        """Run from Python: ``foo.get_operator("@concepts/sam3/…")(dataset, gt_field="ground_truth", exhaustive=True)``.
+
+        Args:
+            sample_collection: a dataset or view
+            delegate: queue it for ``fiftyone delegated launch``
+            progress: whether to show a progress bar
+            **settings: of the function of :meth:`steps`
+
+        Returns:
+            what was found; if delegated, FiftyOne's execution result
+        """
+        import fiftyone.core.utils as fou
+
+        if delegate:
+            ctx, target = execution_context(sample_collection)
+            params = dict(absence_params(settings), **target)
+            return foo.execute_operator(self.uri, ctx, params=params, request_delegation=True)
+        steps = self.steps()(sample_collection, **settings)
+        step = next(steps)
+        with fou.ProgressBar(total=step.total, progress=progress) as bar:
+            for step in steps:
+                bar.set_iteration(step.done)
+        return step.result
+
+
+def add_key(inputs: types.Object, default: str) -> types.Property:
+    """The name under which a finding is kept."""
+    return inputs.str(
+        "key", default=default, required=True, label="Name", description="Fields with what is found begin with it"
+    )
+
+
+def kept(params: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Those of some params that were said."""
+    return {name: params[name] for name in names if params.get(name) not in (None, "", [])}
