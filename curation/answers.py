@@ -44,7 +44,7 @@ class Answers:
         ids: (N,) the samples' ids.
         concepts: K labels.
         presence: (N, K) float64 in [0, 1]; ``nan`` where the concept was not asked.
-        score: (N, K) the best object score before presence, likewise.
+        score: (N, K) the best object score before presence, likewise; None if it was not read.
         count: (N, K) instances above the threshold, likewise.
         thresholds: concept → the presence from which on it counts as present.
     """
@@ -52,8 +52,8 @@ class Answers:
     ids: NDArray[np.str_]
     concepts: tuple[str, ...]
     presence: NDArray[np.float64]
-    score: NDArray[np.float64]
-    count: NDArray[np.float64]
+    score: NDArray[np.float64] | None
+    count: NDArray[np.float64] | None
     thresholds: Mapping[str, float]
 
     def __len__(self) -> int:
@@ -81,14 +81,16 @@ class Answers:
 
 
 def read_answers(
-    samples: fo.core.collections.SampleCollection, ledger: str = DEFAULT, concepts: Iterable[str] | None = None
-) -> Answers:
+    samples: fo.core.collections.SampleCollection, ledger: str = DEFAULT, concepts: Iterable[str] | None = None,
+    kinds: Sequence[str] = KINDS,
+) -> Answers:  # fmt: skip
     """The ledger of a dataset or view. On videos: of whole videos (the largest presence of their frames).
 
     Args:
         samples: a dataset or view.
         ledger: name of the ledger.
         concepts: which; default: all that were asked.
+        kinds: what to read beside presence; each takes its time.
 
     Raises:
         CurationError: no samples, no ledger or one of an older version, concepts that were not asked.
@@ -97,9 +99,11 @@ def read_answers(
     wanted = check_concepts(samples, concepts, ledger)
     if not len(samples):
         raise CurationError(f"There is nothing to look at: no samples in this dataset or view of {_name(samples)}")
-    key = (*_state(samples), ledger, wanted)
-    kept = remembered(key, lambda: _read(samples, book, wanted))
-    return Answers(*kept, thresholds={c: t for c, t in thresholds_of(samples, ledger).items() if c in wanted})
+    columns = tuple(kind for kind in KINDS if kind == "presence" or kind in kinds)
+    key = (*_state(samples), ledger, wanted, columns)
+    ids, numbers = remembered(key, lambda: _read(samples, book, wanted, columns))
+    levels = {c: t for c, t in thresholds_of(samples, ledger).items() if c in wanted}
+    return Answers(ids, wanted, *(numbers.get(kind) for kind in KINDS), thresholds=levels)
 
 
 def check_ledger(samples: fo.core.collections.SampleCollection, ledger: str = DEFAULT) -> Ledger:
@@ -112,7 +116,7 @@ def check_ledger(samples: fo.core.collections.SampleCollection, ledger: str = DE
     make = (
         'ask SAM 3 first, with dataset.apply_model(sam3, label_field="sam3") or the operator "SAM 3: segment concepts"'
     )
-    if book.presence not in schema:
+    if ledger not in ledgers_of(samples):
         known = ledgers_of(samples)
         there = f"; there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, known))}" if known else ""
         raise CurationError(f"{_name(samples)} has no concept ledger {ledger!r}{there}: {make}")
@@ -196,20 +200,21 @@ def remembered(key: tuple, make: Any) -> Any:
 
 
 def _read(
-    samples: fo.core.collections.SampleCollection, book: Ledger, concepts: Sequence[str]
-) -> tuple[NDArray, tuple[str, ...], NDArray, NDArray, NDArray]:
-    paths = [book.path(kind, concept) for kind in KINDS for concept in concepts]
+    samples: fo.core.collections.SampleCollection, book: Ledger, concepts: Sequence[str], kinds: Sequence[str]
+) -> tuple[NDArray[np.str_], dict[str, NDArray[np.float64]]]:
+    paths = [book.path(kind, concept) for kind in kinds for concept in concepts]
     rows = samples.values(ViewExpression([F("_id").to_string(), *map(F, paths)]))
     ids = np.array([row[0] for row in rows], dtype=str)
-    numbers = np.array([row[1:] for row in rows], dtype=np.float64).reshape(len(rows), len(KINDS), len(concepts))
-    numbers.setflags(write=False)  # kept, and handed out again
-    return ids, tuple(concepts), numbers[:, 0], numbers[:, 1], numbers[:, 2]
+    numbers = np.array([row[1:] for row in rows], dtype=np.float64).reshape(len(rows), len(kinds), len(concepts))
+    for array in (ids, numbers):
+        array.setflags(write=False)  # kept, and handed out again
+    return ids, {kind: numbers[:, k] for k, kind in enumerate(kinds)}
 
 
 def _state(samples: fo.core.collections.SampleCollection) -> tuple:
     """Something that changes whenever a sample of the dataset, or the view, does."""
     dataset = samples._root_dataset
-    stages = json.dumps(samples.view()._serialize(), sort_keys=True, default=str)
+    stages = json.dumps(samples.view()._serialize(include_uuids=False), sort_keys=True, default=str)
     _, latest = dataset.bounds("last_modified_at")
     return dataset.name, str(dataset._doc.id), stages, str(latest), len(dataset), str(dataset.last_deletion_at)
 

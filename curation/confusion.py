@@ -192,7 +192,7 @@ def confusion_steps(
     book = ledger_of(dataset, bare, path != bare) or ledger_of(dataset, bare) or Ledger()
     name = ledger or book.name
     check_ledger(samples, name)
-    answers = read_answers(samples, name, check_concepts(samples, concepts, name))
+    answers = read_answers(samples, name, check_concepts(samples, concepts, name), ())
     for done, total, layout in compare(samples, path, use_masks=use_masks):
         if layout is None:
             yield Step(done, total)

@@ -155,7 +155,7 @@ def hard_negative_steps(
     name = ledger or (DEFAULT if found_in is None else ledger_name(dataset, found_in))
     check_ledger(samples, name)
     wanted = check_concepts(samples, concepts, name)
-    answers = read_answers(samples, name)  # of all concepts: any may be a rival
+    answers = read_answers(samples, name, kinds=())  # of all concepts: any may be a rival
     kin = find_kin(answers.concepts, senses)
     features = None if embeddings is None else _vectors(samples, embeddings)
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
@@ -178,8 +178,9 @@ def hard_negative_steps(
         if labels_in is not None:
             column, means, _ = meanings(layout.found, layout.truth, answers, truth, policy)
             suspicion = suspect(
-                layout.found, layout.truth, layout.across, layout.among, column, means, answers.presence, truth.complete
-            )
+                layout.found, layout.truth, layout.across, layout.among, column, means, answers.presence,
+                truth.complete, layout.labelled,
+            )  # fmt: skip
     found = mine(
         answers, truth, kin, layout, concepts=wanted, suspicion=suspicion, sources=sources, per_concept=per_concept,
         features=features,

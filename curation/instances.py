@@ -86,12 +86,17 @@ class Overlaps:
 
 @dataclass(frozen=True)
 class Layout:
-    """What :func:`compare` found: instances, ground truth if asked for, and what overlaps."""
+    """What :func:`compare` found: instances, ground truth if asked for, and what overlaps.
+
+    ``labelled`` is (images,): whether anybody labelled the image or frame. An empty ``Detections`` is a word, None is
+    none.
+    """
 
     found: Instances
     among: Overlaps
     truth: Instances | None = None
     across: Overlaps | None = None
+    labelled: NDArray[np.bool_] | None = None
 
 
 def check_field(samples: fo.core.collections.SampleCollection, field: str, what: str) -> str:
@@ -124,7 +129,7 @@ def compare(
         samples: a dataset or view.
         field: what was found, ``Detections``.
         gt_field: ground truth, likewise; None: none.
-        use_masks: compare masks, where both labels have one; else boxes.
+        use_masks: compare masks in images where all labels have one; else boxes.
 
     Yields:
         samples done, samples in all, and with the last ones the :class:`Layout`.
@@ -133,22 +138,24 @@ def compare(
     paths = [path for path in (field, gt_field) if path is not None]
     tables = {path: _Table(path) for path in paths}
     among, across = _Pairs(), _Pairs()
-    images, frames = 0, []
+    images, frames, labelled = 0, [], []
     yield 0, len(ids), None
     for start in range(0, len(ids), STRETCH):
         stretch = samples.select(ids[start : start + STRETCH], ordered=True)
         for place, size, number, held in _documents(stretch, paths, use_masks):
-            labels = [tables[path].add(found, images, start + place, size) for path, found in held.items()]
+            labels = [tables[path].add(found or [], images, start + place, size) for path, found in held.items()]
             among.add(_overlap(labels[0], labels[0]))
             if gt_field is not None:
                 across.add(_overlap(labels[0], labels[1]))
             frames.append(number)
+            labelled.append(held.get(gt_field) is not None)
             images += 1
         done = min(start + STRETCH, len(ids))
         if done < len(ids):
             yield done, len(ids), None
     made = [tables[path].made(ids, images, frames) for path in paths]
-    layout = Layout(made[0], among.made(), *((made[1], across.made()) if gt_field is not None else ()))
+    known = (made[1], across.made(), np.array(labelled, dtype=bool)) if gt_field is not None else ()
+    layout = Layout(made[0], among.made(), *known)
     yield len(ids), len(ids), layout
 
 
@@ -181,8 +188,8 @@ class _Here:
 
 def _documents(
     samples: fo.core.collections.SampleCollection, paths: Sequence[str], use_masks: bool
-) -> Iterator[tuple[int, tuple[int, int] | None, int, dict[str, list[_Label]]]]:
-    """Place of the sample, size of the image, number of the frame, and the labels of each field."""
+) -> Iterator[tuple[int, tuple[int, int] | None, int, dict[str, list[_Label] | None]]]:
+    """Place of the sample, size of the image, number of the frame, and the labels of each field, if it has any."""
     video = paths[0].startswith("frames.")
     own = ["id", "label", "bounding_box", *_NUMBERS] + (["mask", "mask_path"] if use_masks else [])
     flat = samples.get_frame_field_schema(flat=True) if video else samples.get_field_schema(flat=True)
@@ -204,11 +211,14 @@ def _documents(
                     cell = next(cells)[place]
                     row[column.rsplit(".", 1)[1]] = (cell[k] if cell else None) if video else cell
                 held[path] = _labels(row)
-            size = image_size(metadata, [label for labels in held.values() for label in labels])
+            size = image_size(metadata, [label for labels in held.values() for label in labels or ()])
             yield place, size, number, held
 
 
-def _labels(row: dict[str, Any]) -> list[_Label]:
+def _labels(row: dict[str, Any]) -> list[_Label] | None:
+    if row.get("id") is None:
+        return None
+
     def column(name: str) -> Sequence[Any]:
         held = row.get(name)
         return [None] * count if held is None else held

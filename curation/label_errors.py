@@ -92,7 +92,7 @@ class LabelErrors:
         return {kind: found[kind] for kind in KINDS}
 
     def view(self, samples: fo.core.collections.SampleCollection, kind: str | None = None) -> fo.DatasetView:
-        """The samples with errors of a kind, or of any; the worst first. Other labels of the two fields are hidden."""
+        """The samples with errors of a kind, or of any; the worst first."""
         chosen = [error for error in self.errors if kind in (None, error.kind)]
         ids = list(dict.fromkeys(error.sample_id for error in chosen))
         return samples.select(ids, ordered=True)
@@ -103,6 +103,8 @@ class LabelErrors:
         if not chosen:
             raise CurationError(f"There are no {kind!r} label errors under {self.key!r}")
         field = chosen[0].field
+        if field.startswith("frames."):
+            raise CurationError("Patches of frames: make a view of them first, dataset.to_frames(); or use view()")
         marked = samples.filter_labels(field, F(self.key) == kind)
         return marked.to_patches(field).sort_by(f"{field}.{self.key}_score", reverse=True)
 
@@ -187,11 +189,12 @@ def label_error_steps(
     if not isinstance(min_score, (int, float)) or not 0 <= min_score <= 1:
         raise CurationError(f"min_score={min_score!r} must be a number in [0, 1]")
     if key is not None:
-        records.check_key(dataset, key, METHOD)
+        marks = [f"{path}.detections.{key}{end}" for path in (found_in, labels_in) for end in _MARKS]
+        records.check_key(dataset, key, METHOD, marks)
     name = ledger or ledger_name(dataset, found_in)
     check_ledger(samples, name)
     wanted = check_concepts(samples, concepts, name)
-    answers = read_answers(samples, name, wanted)
+    answers = read_answers(samples, name, wanted, ())
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
     policy = said.policy(samples, wanted, name)
     truth = read_truth(samples, answers, said, name)
@@ -228,7 +231,9 @@ def judge(
     """The errors, worst first, and notes."""
     found, labels = layout.found, layout.truth
     concept, means, unlabelled = meanings(found, labels, answers, truth, policy)
-    scores = suspect(found, labels, layout.across, layout.among, concept, means, answers.presence, truth.complete)
+    scores = suspect(
+        found, labels, layout.across, layout.among, concept, means, answers.presence, truth.complete, layout.labelled
+    )
     errors = [*_missing(found, scores, min_score), *_on_labels(found, labels, scores, min_score)]
     errors.sort(key=lambda error: -error.score)
     notes = []
@@ -238,7 +243,7 @@ def judge(
     unjudged = Counter(labels.label[~scores.judged].tolist())
     if unjudged:
         shown = ", ".join(f"{name!r}" for name, _ in unjudged.most_common(5)) + (", …" if len(unjudged) > 5 else "")
-        notes.append(f"{unjudged.total()} labels are not judged, because SAM 3 was not asked for them: {shown}")
+        notes.append(f"{unjudged.total()} labels are not judged, because these were not among the concepts: {shown}")
     return errors, notes
 
 
@@ -262,7 +267,7 @@ def meanings(
 
 
 def _missing(found: Instances, scores: Suspicion, least: float) -> Iterator[LabelError]:
-    for k in np.flatnonzero(scores.missing >= least).tolist():
+    for k in np.flatnonzero((scores.missing >= least) & (scores.missing > 0)).tolist():
         name = found.label[k].item()
         because = f"{name!r} (confidence {found.confidence[k]:.2f}, real with {scores.real[k]:.0%}) has no label"
         yield _error("missing", scores.missing[k], name, None, because, found, k)
@@ -272,15 +277,17 @@ def _on_labels(found: Instances, labels: Instances, scores: Suspicion, least: fl
     for k in range(len(labels)):
         name, rival = labels.label[k].item(), int(scores.claimant[k])
         wrong, extra = scores.wrong[k], scores.extra[k]
-        if wrong >= least and wrong >= extra:
+        if rival >= 0 and wrong >= max(least, extra):
             other = found.label[rival].item()
             because = (
                 f"labelled {name!r}, but {other!r} (confidence {found.confidence[rival]:.2f}) has these pixels, and "
                 + ("nothing" if scores.support[k] < 0.05 else "little") + f" speaks for {name!r}"
             )
             yield _error("wrong", wrong, name, other, because, labels, k)
-        elif extra >= least:
-            yield _error("extra", extra, name, None, f"labelled {name!r}, but nothing was found there", labels, k)
+        elif extra >= least and extra > 0:
+            found_there = "next to nothing" if scores.support[k] > 0 or rival >= 0 else "nothing"
+            because = f"labelled {name!r}, but {found_there} was found there"
+            yield _error("extra", extra, name, None, because, labels, k)
 
 
 def _error(

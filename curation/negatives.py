@@ -151,9 +151,12 @@ def _ranked(
     merged: dict[int, HardNegative] = {}
     for evidence in pooled:
         trust = np.ones(len(evidence.rows)) if evidence.trust is None else evidence.trust
-        columns = evidence.rows.tolist(), evidence.rivals, evidence.overlap.tolist(), trust.tolist()
-        for row, rival, overlap, trusted in zip(*columns, strict=True):
-            presence = float(answers.presence[row, k])
+        strength = answers.presence[evidence.rows, k] * (1 + evidence.overlap) * trust
+        best = np.argsort(-strength, kind="stable")[: 2 * _POOL * most].tolist()  # twice: doubts will take some away
+        for place in best:
+            row, rival = int(evidence.rows[place]), evidence.rivals[place]
+            overlap, trusted = float(evidence.overlap[place]), float(trust[place])
+            presence = answers.presence[row, k].item()
             score = presence * (1 + overlap) / 2 * trusted * (1 - doubts.get((row, k), 0.0))
             known = truth is not None and bool(truth.absent[row, k])
             now = HardNegative(
@@ -241,15 +244,9 @@ def _doubts(answers: Answers, layout: Layout | None, suspicion: Suspicion | None
     found = layout.found
     place = {name: k for k, name in enumerate(answers.concepts)}
     doubts: dict[tuple[int, int], float] = {}
-
-    def doubt(instance: int, score: float) -> None:
-        key = int(found.sample[instance]), place.get(found.label[instance].item(), -1)
-        doubts[key] = max(doubts.get(key, 0.0), float(score))
-
-    for k in np.flatnonzero(suspicion.missing > 0).tolist():
-        doubt(k, suspicion.missing[k])
-    for k in np.flatnonzero((suspicion.claimant >= 0) & (np.nan_to_num(suspicion.wrong) > 0)).tolist():
-        doubt(int(suspicion.claimant[k]), suspicion.wrong[k])
+    for k in np.flatnonzero(suspicion.doubt > 0).tolist():
+        key = int(found.sample[k]), place.get(found.label[k].item(), -1)
+        doubts[key] = max(doubts.get(key, 0.0), float(suspicion.doubt[k]))
     return doubts
 
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import fiftyone as fo
 import numpy as np
-from numpy.typing import NDArray
+from fiftyone import ViewField as F
 
-from .answers import Answers
+from .answers import Answers, read_answers, thresholds_of
 from .presence import BAND, LOUD
+
+if __package__ == "curation":
+    from zoo.ledger import DEFAULT, Ledger
+else:
+    from ..zoo.ledger import DEFAULT, Ledger
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,18 @@ def overview(answers: Answers, concept: str, threshold: float | None = None) -> 
     return Overview(concept, float(level), *(int(part.sum()) for part in numbers), int(np.nansum(count)))
 
 
-def companions(answers: Answers, concept: str, most: int = 6) -> list[dict[str, Any]]:
-    """The concepts that are most often present where this one is: Jaccard index of the samples, and how many."""
-    there: NDArray[np.int64] = answers.present.astype(np.int64)
-    k = answers.place(concept)
-    both = there.T @ there[:, k]
-    either = there.sum(axis=0) + there[:, k].sum() - both
-    share = both / np.maximum(either, 1)
-    order = [int(j) for j in np.argsort(-share, kind="stable") if j != k and both[j] > 0][:most]
-    return [dict(concept=answers.concepts[j], both=int(both[j]), share=round(float(share[j]), 3)) for j in order]
+def companions(
+    samples: fo.core.collections.SampleCollection, concept: str, ledger: str = DEFAULT, most: int = 6
+) -> list[dict[str, Any]]:
+    """The concepts that are present where this one is: in how many samples, and in which share of its own."""
+    level = thresholds_of(samples, ledger)[concept]
+    there = samples.match(F(Ledger(ledger).path("presence", concept)) >= level)
+    if not len(there):
+        return []
+    answers = read_answers(there, ledger, kinds=())
+    both = answers.present.sum(axis=0)
+    order = [int(j) for j in np.argsort(-both, kind="stable") if answers.concepts[j] != concept and both[j] > 0]
+    return [
+        dict(concept=answers.concepts[j], both=int(both[j]), share=round(int(both[j]) / len(answers), 3))
+        for j in order[:most]
+    ]  # fmt: skip

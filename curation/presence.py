@@ -7,6 +7,8 @@ Every function takes a dataset or view, and gives a view of it, sorted, that can
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
 
 import fiftyone as fo
 from fiftyone import ViewExpression
@@ -67,9 +69,7 @@ def uncertain(
         band: how far from the threshold, or ``(lowest, highest)`` presence.
     """
     path, level = _resolve(samples, concept, ledger, threshold)
-    low, high = band if isinstance(band, tuple) else (level - band, level + band)
-    if not 0 <= high - low <= 1 or high < 0 or low > 1:
-        raise CurationError(f"band={band!r} is empty, or wider than presence, which lies in [0, 1]")
+    low, high = _band(band, level)
     return samples.match(_asked(path) & (F(path) >= low) & (F(path) <= high)).sort_by((F(path) - level).abs())
 
 
@@ -94,12 +94,15 @@ def where(
     if not named:
         raise CurationError("Say which concepts are to be present=[…], absent=[…] or uncertain=[…]")
     levels = dict(thresholds or {})
+    check_concepts(samples, [*levels, *named], ledger)
     conditions, margins = [], []
     for kind, concepts in wanted.items():
         for concept in concepts:
             path, level = _resolve(samples, concept, ledger, levels.get(concept))
             far = (F(path) - level).abs()
-            conditions.append(_asked(path) & (far <= band if kind == "uncertain" else _side(kind, path, level)))
+            low, high = _band(band, level)
+            near = (F(path) >= low) & (F(path) <= high)
+            conditions.append(_asked(path) & (near if kind == "uncertain" else _side(kind, path, level)))
             margins.append(band - far if kind == "uncertain" else far)
     margin = margins[0] if len(margins) == 1 else ViewExpression({"$min": [m.to_mongo() for m in margins]})
     return samples.match(F.all(conditions)).sort_by(margin, reverse=True)
@@ -114,6 +117,8 @@ def suppressed(
     Tools that store the product of the two cannot tell these from images with nothing in them. The loudest first.
     """
     path, level = _resolve(samples, concept, ledger, threshold)
+    if isinstance(score, bool) or not isinstance(score, Real) or not 0 <= score <= 1:
+        raise CurationError(f"score={score!r} must be a number in [0, 1]")
     loud = Ledger(ledger).path("score", concept)
     return samples.match(_asked(path) & (F(path) < level) & (F(loud) >= score)).sort_by(loud, reverse=True)
 
@@ -133,9 +138,9 @@ def rich(
 ) -> fo.DatasetView:
     """Where there are ``at_least`` so many instances of a concept; the most first."""
     _resolve(samples, concept, ledger, None)
-    if isinstance(at_least, bool) or not isinstance(at_least, int) or at_least < 1:
+    if isinstance(at_least, bool) or not isinstance(at_least, Integral) or at_least < 1:
         raise CurationError(f"at_least={at_least!r} must be a whole number above 0")
-    count = Ledger(ledger).path("count", concept)
+    count, at_least = Ledger(ledger).path("count", concept), int(at_least)
     return samples.match(F(count) >= at_least).sort_by(count, reverse=True)
 
 
@@ -149,7 +154,10 @@ def accepted(
     """
     check_ledger(samples, ledger)
     levels = thresholds_of(samples, ledger)
-    return samples.filter_labels(label_field, F("presence") >= F("label").map_values(levels), only_matches=False)
+    fits = [
+        (F("label") == ViewExpression({"$literal": name})) & (F("presence") >= level) for name, level in levels.items()
+    ]  # not map_values(), which takes names that begin with "$" for fields
+    return samples.filter_labels(label_field, F.any(fits), only_matches=False)
 
 
 #: what can be asked of one concept: name → (what people read, the function)
@@ -169,9 +177,20 @@ def _resolve(
     book = check_ledger(samples, ledger)
     check_concepts(samples, [concept], ledger)
     level = thresholds_of(samples, ledger)[concept] if threshold is None else threshold
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 <= level <= 1:
+    if isinstance(level, bool) or not isinstance(level, Real) or not 0 <= level <= 1:
         raise CurationError(f"threshold={level!r} of {concept!r} must be a number in [0, 1]")
     return book.path("presence", concept), float(level)
+
+
+def _band(band: Any, level: float) -> tuple[float, float]:
+    """Lowest and highest presence of what is uncertain."""
+    ends = list(band) if isinstance(band, (tuple, list)) else [band]
+    if len(ends) > 2 or any(isinstance(end, bool) or not isinstance(end, Real) for end in ends):
+        raise CurationError(f"band={band!r} must be a number, or a pair (lowest, highest)")
+    low, high = ends if len(ends) == 2 else (level - ends[0], level + ends[0])
+    if not 0 <= high - low <= 2 or high < 0 or low > 1 or (len(ends) == 1 and not 0 <= ends[0] <= 1):
+        raise CurationError(f"band={band!r} is empty, or wider than presence, which lies in [0, 1]")
+    return float(low), float(high)
 
 
 def _asked(path: str) -> ViewExpression:

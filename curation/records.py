@@ -18,10 +18,12 @@ from .errors import CurationError
 
 # The App asks from several threads at once, and FiftyOne gives them all the same open file.
 _READING = threading.Lock()
+#: attributes that labels have, declared or not
+_OWN = {name for name in dir(fo.Detection()) if not name.startswith("_")}
 
 
-def check_key(dataset: fo.Dataset, key: str, method: str) -> None:
-    """Refuse a key that is something else already.
+def check_key(dataset: fo.Dataset, key: str, method: str, paths: Iterable[str] = ()) -> None:
+    """Refuse a key that is something else already, or whose ``paths`` are.
 
     Raises:
         CurationError: naming what it is.
@@ -33,6 +35,11 @@ def check_key(dataset: fo.Dataset, key: str, method: str) -> None:
         if other != method:
             raise CurationError(f"key={key!r} is already the name of a run ({other}): choose another")
         return
+    frames = dataset.get_frame_field_schema(flat=True) or ()
+    flat = {*dataset.get_field_schema(flat=True), *(f"frames.{name}" for name in frames)}
+    clash = next((path for path in paths if path in flat or path.rsplit(".", 1)[-1] in _OWN), None)
+    if clash is not None:
+        raise CurationError(f"key={key!r} would overwrite {clash!r}, which it did not make: choose another")
     schema = dataset.get_field_schema()
     taken = [name for name in schema if name == key or name.startswith(f"{key}_")]
     if taken:
@@ -100,7 +107,7 @@ def delete_findings(dataset: fo.Dataset, key: str) -> None:
     Raises:
         CurationError: there is none of that key.
     """
-    if not dataset.has_run(key) or not str(dataset.get_run_info(key).config.method).startswith("sam3_"):
+    if not dataset.has_run(key) or not hasattr(dataset.get_run_info(key).config, "made"):  # what store() writes
         raise CurationError(f"{dataset.name!r} has no findings {key!r}")
     clear(dataset, getattr(dataset.get_run_info(key).config, "fields", None) or ())
     dataset.delete_run(key)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import TooFewPairs, fit_cross
+from .calibration import fit, fit_cross
 from .instances import Instances, Overlaps
 
 #: two labels of one object overlap at least this much
@@ -26,6 +26,8 @@ SAME = 0.5
 _PERFECT = 0.75
 #: an isotonic curve from fewer pairs is a staircase
 _MANY = 200
+#: with fewer of either kind, any curve is noise
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Suspicion:
 
     Attributes:
         real: (n,) how likely the instance is there.
-        missing: (n,) that it is there and has no label.
+        missing: (n,) that it is there and has no label. Of several on the same pixels, one has the score.
+        doubt: (n,) that it is there whatever the labels say: none explains it, or one that is wrong.
         support: (m,) how likely the label is right, by instances of its own concept.
         wrong: (m,) that the label should be another.
         claimant: (m,) place of the instance that claims its pixels, or -1.
@@ -44,6 +47,7 @@ class Suspicion:
 
     real: NDArray[np.float64]
     missing: NDArray[np.float64]
+    doubt: NDArray[np.float64]
     support: NDArray[np.float64]
     wrong: NDArray[np.float64]
     claimant: NDArray[np.int64]
@@ -54,6 +58,7 @@ class Suspicion:
 def suspect(
     found: Instances, truth: Instances, across: Overlaps, among: Overlaps, concept: NDArray[np.int64],
     means: NDArray[np.bool_], presence: NDArray[np.float64], complete: NDArray[np.bool_],
+    labelled: NDArray[np.bool_],
 ) -> Suspicion:  # fmt: skip
     """Score everything.
 
@@ -66,18 +71,21 @@ def suspect(
         means: (m, K) which concepts a label is an instance of.
         presence: (N, K) of the samples; ``nan`` where a concept was not asked.
         complete: (N, K) whether all instances of a concept are labelled in a sample.
+        labelled: (images,) whether anybody labelled the image, or frame.
     """
     n, m = len(found), len(truth)
     say = concept[across.first] >= 0
     own = say & means[across.second, np.maximum(concept[across.first], 0)]
-    real = reality(found.confidence, _most(across.first[own], across.iou[own], n) >= SAME)
+    place = found.sample, np.maximum(concept, 0)
+    full = (concept >= 0) & complete[place] & labelled[found.image]
+    real = reality(found.confidence, _most(across.first[own], across.iou[own], n) >= SAME, full)
     real[concept < 0] = 0
 
     # a part of a labelled object, or its whole, is explained by the label if that is of its own concept
-    cover = np.where(own, np.maximum(across.iou, across.first_inside), across.iou)
-    missing = real * (1 - _most(across.first, cover, n))
-    place = found.sample, np.maximum(concept, 0)
-    missing[(concept < 0) | ~complete[place]] = 0
+    within = np.maximum.reduce([across.iou, across.first_inside, across.second_inside])
+    missing = real * (1 - _most(across.first, np.where(own, within, across.iou), n))
+    missing[~full] = 0
+    doubt = missing
     missing = _once(missing, among)
 
     support = _most(across.second[own], (real[across.first] * np.clip(across.iou / _PERFECT, 0, 1))[own], m)
@@ -88,30 +96,41 @@ def suspect(
         if claimant[second] < 0 or real[first] > real[claimant[second]]:
             claimant[second] = first
     wrong = claim * (1 - support)
-
     asked = means & ~np.isnan(presence[truth.sample])
     judged = asked.any(axis=1)
+    replacing = real[across.first[rival]] * (1 - support[across.second[rival]]) * judged[across.second[rival]]
+    doubt = np.maximum(doubt, _most(across.first[rival], replacing, n))
+
     near = say & (across.iou >= 0.3)
     touched = _most(across.second[near], real[across.first[near]], m)
     felt = _felt(found, truth, concept, asked, presence)
     extra = (1 - support) * (1 - touched) * (1 - felt)
     for scores in (wrong, extra):
         scores[~judged] = np.nan
-    return Suspicion(real, missing, support, wrong, claimant, extra, judged)
+    return Suspicion(real, missing, doubt, support, wrong, claimant, extra, judged)
 
 
-def reality(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+def reality(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], known: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
     """(n,) how likely an instance is real, from its confidence and from how often others like it are labelled.
 
     Args:
         confidence: (n,) in [0, 1]; ``nan`` (drawn by a person) is sure.
         right: (n,) whether a label of its concept is there.
+        known: (n,) whether there would be one, if it was real: others teach nothing, and are judged by what those
+            taught. Default: all.
     """
     scores = np.clip(np.nan_to_num(confidence, nan=1.0), 0, 1)
-    try:
-        return fit_cross(scores, right, "isotonic" if len(scores) >= _MANY else "platt")
-    except TooFewPairs:  # nothing to learn from: the network's own word
-        return scores.copy()
+    known = np.ones(len(scores), bool) if known is None else known
+    taught = right[known]
+    if min(taught.sum(), (~taught).sum()) < _FEW:  # nothing to learn from: the network's own word
+        return scores
+    method = "isotonic" if len(taught) >= _MANY else "platt"
+    real = np.empty(len(scores))
+    real[known] = fit_cross(scores[known], taught, method)
+    real[~known] = fit(scores[known], taught, method)(scores[~known])
+    return real
 
 
 def _felt(

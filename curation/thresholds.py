@@ -15,6 +15,7 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 from fiftyone.core.odm import create_field
+from numpy.typing import NDArray
 
 from . import records
 from .answers import Answers, check_concepts, check_ledger, read_answers, thresholds_of
@@ -33,6 +34,8 @@ else:
 METHOD = "sam3_thresholds"
 #: pairs of each kind from which on a concept has a calibration of its own; with fewer, that of all concepts is steadier
 OWN_CURVE = 20
+#: pairs from which on more of them do not change a curve
+ENOUGH = 20_000
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def known_pairs(
 ) -> tuple[Answers, Truth]:  # fmt: skip
     """What there is to learn from: the ledger, and what is known. Arguments and errors: :func:`find_thresholds`."""
     check_ledger(samples, ledger)
-    answers = read_answers(samples, ledger, check_concepts(samples, concepts, ledger))
+    answers = read_answers(samples, ledger, check_concepts(samples, concepts, ledger), ())
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
     return answers, read_truth(samples, answers, said, ledger)
 
@@ -160,23 +163,52 @@ def learn(
         rows = truth.known[:, k] & answers.asked[:, k]
         pairs[concept] = answers.presence[rows, k], truth.present[rows, k]
     scores, there = (np.concatenate(column) for column in zip(*pairs.values(), strict=True))
-    try:
-        everything, unseen = fit(scores, there, method), fit_cross(scores, there, method)
-    except TooFewPairs:
-        everything, unseen = None, None
+    few = {name for name, (_, known) in pairs.items() if min(known.sum(), (~known).sum()) < OWN_CURVE}
+    pooled, unseen = _pooled(scores, there, method) if few else (None, None)
     found, start, held_out = {}, 0, []
     for concept, (some, known) in pairs.items():
-        few = min(int(known.sum()), int((~known).sum())) < OWN_CURVE
-        calibrator = everything if few else fit(some, known, method)
-        part = unseen if unseen is None else unseen[start : start + len(some)]
+        if concept in few:
+            calibrator = pooled
+            part = None if unseen is None else unseen[start : start + len(some)]
+        else:
+            calibrator, part = fit(*_thinned(some, known), method), _cross(some, known, method)
         start += len(some)
-        part = part if few else fit_cross(some, known, method)
         held_out += [] if part is None else [part]
         after = None if part is None or not len(part) else reliability(part, known)
         point = operating_point(some, known, goal, target)
-        found[concept] = ConceptThreshold(concept, point, calibrator, few, reliability(some, known), after)
+        before = reliability(some, known)
+        found[concept] = ConceptThreshold(concept, point, calibrator, concept in few, before, after)
     whole = reliability(np.concatenate(held_out), there) if len(held_out) == len(pairs) else None
     return Thresholds(ledger, found, method, reliability(scores, there), whole)
+
+
+def _pooled(
+    scores: NDArray[np.float64], there: NDArray[np.bool_], method: str
+) -> tuple[Calibrator | None, NDArray[np.float64] | None]:
+    """A calibration for the concepts with too few pairs, and what it says of pairs that it did not see."""
+    try:
+        return fit(*_thinned(scores, there), method), _cross(scores, there, method)
+    except TooFewPairs:
+        return None, None
+
+
+def _cross(scores: NDArray[np.float64], there: NDArray[np.bool_], method: str) -> NDArray[np.float64]:
+    """What a calibration says of each pair that did not see it; of very many pairs, two halves teach each other."""
+    if len(scores) <= ENOUGH:
+        return fit_cross(scores, there, method)
+    found = np.empty(len(scores))
+    for half in (0, 1):
+        taught = fit(*_thinned(scores[1 - half :: 2], there[1 - half :: 2]), method)
+        found[half::2] = taught(scores[half::2])
+    return found
+
+
+def _thinned(
+    scores: NDArray[np.float64], there: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """At most :data:`ENOUGH` pairs, evenly: a curve of two numbers gains nothing from more."""
+    step = -(-len(scores) // ENOUGH)
+    return scores[::step], there[::step]
 
 
 def apply_thresholds(
@@ -275,7 +307,7 @@ def _write_calibrated(dataset: fo.Dataset, book: Ledger, calibrators: Mapping[st
         dataset.add_sample_field(
             book.calibrated, fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument, fields=new
         )
-    answers = read_answers(dataset, book.name, calibrators)
+    answers = read_answers(dataset, book.name, calibrators, ())
     columns = []
     for k, calibrator in enumerate(calibrators.values()):
         column, asked = np.full(len(answers), np.nan), answers.asked[:, k]

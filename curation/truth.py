@@ -18,11 +18,11 @@ from .answers import Answers, check_ledger
 from .errors import CurationError
 
 if __package__ == "curation":
-    from evaluation.policy import EvaluationError, GroundTruthNames, Policy, make_policy, names_in
+    from evaluation.policy import EvaluationError, GroundTruthNames, Policy, ids_path, make_policy, names_in
     from zoo.ledger import DEFAULT, Ledger
     from zoo.provenance import asked_phrases
 else:
-    from ..evaluation.policy import EvaluationError, GroundTruthNames, Policy, make_policy, names_in
+    from ..evaluation.policy import EvaluationError, GroundTruthNames, Policy, ids_path, make_policy, names_in
     from ..zoo.ledger import DEFAULT, Ledger
     from ..zoo.provenance import asked_phrases
 
@@ -78,6 +78,10 @@ class Said:
     negatives_field: str | None = None
     not_exhaustive_field: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.exhaustive is not None and not isinstance(self.exhaustive, (bool, str)):
+            object.__setattr__(self, "exhaustive", tuple(self.exhaustive))  # asked for more than once
+
     def policy(self, samples: fo.core.collections.SampleCollection, concepts: Sequence[str], ledger: str) -> Policy:
         """Resolved and checked.
 
@@ -86,7 +90,7 @@ class Said:
         """
         if self.gt_field is None:
             raise CurationError("Say gt_field='ground_truth': the field that says what is there")
-        path = names_path(samples, self.gt_field).rsplit(".", 2)[0]
+        path = labels_path(samples, self.gt_field)
         try:
             return make_policy(
                 samples, [path], concepts, phrases=asked_phrases(samples._root_dataset, Ledger(ledger)),
@@ -156,6 +160,12 @@ def verify(
     return len(samples)
 
 
+def labels_path(samples: fo.core.collections.SampleCollection, field: str) -> str:
+    """The full path of a field of labels, with "frames." where it lies on frames. Raises: :func:`names_path`."""
+    bare = field.removeprefix("frames.")
+    return names_path(samples, field).split(f"{bare}.", 1)[0] + bare
+
+
 def names_path(samples: fo.core.collections.SampleCollection, field: str) -> str:
     """The path of the labels' names in a field of labels.
 
@@ -183,7 +193,7 @@ def _from_labels(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Known, complete, and present."""
     path = names_path(samples, field)
-    columns = [path] if not policy.ids else [path, path.rsplit(".", 1)[0] + ".id"]
+    columns = [path] if not policy.ids else [path, ids_path(samples, labels_path(samples, field))]
     names, *numbers = samples.values(columns)
     shape = answers.presence.shape
     present = np.zeros(shape, bool)
@@ -197,11 +207,12 @@ def _from_labels(
     for k, concept in enumerate(answers.concepts):
         if concept in policy.ids:
             chosen = policy.ids[concept]
-            present[:, k] = [not chosen.isdisjoint(_flat(held)) for held in numbers[0]]
-    labelled = np.array([held is not None for held in names])
+            present[:, k] = [not chosen.isdisjoint(map(str, _flat(held))) for held in numbers[0]]
+    framed = path.startswith("frames.")  # of a video, frames that nobody has labelled say nothing
+    labelled = np.array([_any(held) if framed else held is not None for held in names])
     complete = _complete(samples, answers, policy, present) & labelled[:, None] & answers.asked
     known = complete | (present & answers.asked)  # that it is there is known, whatever else is not labelled
-    return known, complete, present
+    return known, complete, present & known
 
 
 def _complete(
@@ -240,6 +251,10 @@ def _verdicts(samples: fo.core.collections.SampleCollection, answers: Answers, l
         if path in schema:
             found[:, k] = np.array(samples.values(path), dtype=np.float64)
     return found
+
+
+def _any(held: Any) -> bool:
+    return held is not None and any(one is not None for one in held)
 
 
 def _flat(held: Any) -> Iterable[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import fiftyone as fo
@@ -32,6 +33,11 @@ GT_LABELS = {
     f"{colour} {noun}": (F("label") == noun) & (F("colour") == colour)
     for colour, noun in (("red", "cap"), ("blue", "cap"), ("red", "fire truck"))
 }
+#: what they mean in the noun graph of ``curation.nouns``: for ``senses=``
+SENSES = {
+    "dog": "n02084071", "fox": "n02118333", "wolf": "n02114100", "mouse": "n02330245", "bat": "n02139199",
+    "apple": "n07739125", "cap": "n02954340",
+}  # fmt: skip
 #: scenes of the demo have seeds below every other use of the world
 _SEEDS = range(0, 5000)
 
@@ -43,9 +49,14 @@ def build_dataset(name: str, folder: Path, count: int = 60, persistent: bool = T
     their masks in ``ground_truth`` (labels are nouns, the colour is an attribute), the phrases that are true in
     ``phrases``. Everything in a scene is labelled, so what is not labelled is absent.
     """
+    return build_scenes(name, folder, _chosen(count), persistent)
+
+
+def build_scenes(name: str, folder: Path, seeds: Iterable[int], persistent: bool = False) -> fo.Dataset:
+    """As :func:`build_dataset`, of scenes by their seeds."""
     folder.mkdir(parents=True, exist_ok=True)
     samples = []
-    for seed in _chosen(count):
+    for seed in seeds:
         scene = sample_scene(seed)
         path = folder / f"scene-{seed:05d}.jpg"
         image, masks = render(scene)

@@ -6,18 +6,20 @@ import os
 import sys
 from pathlib import Path
 
+from scripts.plugin import use_own_plugin
+
 ROOT = Path(__file__).resolve().parent.parent
 DATASET = "sam3-demo"
 CLIPS = "sam3-demo-clips"
 LABEL_FIELD = "sam3"
 EVALUATION = "eval"
+#: ground truth with errors of which we know the place
+LABELS = "labels"
 
 
 def main() -> None:
     """Build the datasets, ask them their concepts, print what was found, open the App (``APP=0``: do not)."""
-    _own_plugin()
-    # the mongod that set-up falls back to is the oldest that FiftyOne supports; that is no news for this dataset
-    os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")
+    use_own_plugin()
     print("Starting FiftyOne ...", flush=True)
     import fiftyone as fo
     import torch
@@ -55,6 +57,7 @@ def main() -> None:
             measured, LABEL_FIELD, "ground_truth", EVALUATION, exhaustive=True, gt_labels=names, progress=False
         )
         print(f"\n{what}:\n{found}", flush=True)
+    print(f"\n{curate(dataset)}", flush=True)
     print(
         f'\nBoth datasets are there until the next `make demo`:  fo.load_dataset("{DATASET}"), '
         f'fo.load_dataset("{CLIPS}")\nTry:  dataset.match(F("{LABEL_FIELD}_presence.red cap") > 0.5),  '
@@ -62,13 +65,60 @@ def main() -> None:
     )
     if os.environ.get("APP") == "0":
         return
-    session = fo.launch_app(dataset)
+    grid = fo.Panel(type="Samples", pinned=True)
+    panel = fo.Panel(type="concepts")
+    spaces = fo.Space(children=[fo.Space(children=[grid]), fo.Space(children=[panel])], orientation="horizontal")
+    session = fo.launch_app(dataset, spaces=spaces)
     print(
-        f"\nThe App is open at {session.url} - filter by {LABEL_FIELD}_presence in the sidebar; the numbers are in the "
-        f'panel Model Evaluation ("+" beside Samples); the clips are the dataset {CLIPS}, in the selector at the top. '
-        "Ctrl+C ends it."
+        f"\nThe App is open at {session.url} on the panel Concepts - drag the threshold, click a bar, open the tabs. The "
+        f'numbers are in the panel Model Evaluation ("+" beside it); the clips are the dataset {CLIPS}, in the selector '
+        "at the top. Ctrl+C ends it."
     )
     session.wait(-1)
+
+
+def curate(dataset) -> str:
+    """Plant label errors, find them, find hard negatives, confusions and thresholds; and say what came of it."""
+    from curation.confusion import find_confusions
+    from curation.hard_negatives import find_hard_negatives
+    from curation.label_errors import find_label_errors
+    from curation.thresholds import find_thresholds
+
+    from .dataset import CONCEPTS, GT_LABELS, SENSES
+    from .faults import plant_faults
+    from .vocabulary import noun_of
+
+    faults = plant_faults(dataset, LABELS, nouns={noun_of(concept) for concept in CONCEPTS})
+    known = dict(exhaustive=True, gt_labels=GT_LABELS)
+    found = find_label_errors(dataset, LABEL_FIELD, LABELS, progress=False, **known)
+    planted = dict(wrong=set(faults.wrong), extra=set(faults.extra), missing=instances_on(dataset, faults.missing))
+    lines = [f"Label errors planted in the field {LABELS!r}, and found by what SAM 3 says:"]
+    for kind, count in faults.counts.items():
+        right = sum(one.label_id in planted[kind] for one in found.of(kind)[:count])
+        lines.append(f"  {kind:8s} {count:3d} planted, {right:3d} of them among the {count} most suspicious")
+    lines += [f"    {one.score:.2f}  {one.kind:7s}  {one.because}" for one in found.errors[:3]]
+    negatives = find_hard_negatives(dataset, LABEL_FIELD, "ground_truth", senses=SENSES, progress=False, **known)
+    lines += ["", f"{len(negatives)} hard negatives (samples without a concept that is nearly seen in them):"]
+    lines += [f"    {one.score:.2f}  {one.because}" for one in negatives.found[:5]]
+    confusions = find_confusions(dataset, LABEL_FIELD, progress=False)
+    lines += ["", "Concepts that claim the same masks:", *(f"    {one.advice}" for one in confusions.pairs[:3])]
+    find_thresholds(dataset, "ground_truth", **known)
+    return "\n".join(lines)
+
+
+def instances_on(dataset, missing) -> set[str]:
+    """Ids of the instances that lie on labels which were left out, under the same name."""
+    from evaluation.shapes import boxes
+
+    from .faults import overlap
+
+    gone, found = {label for _, label in missing}, set()
+    for sample in dataset.select(sorted({sample for sample, _ in missing})):
+        for truth in (d for d in sample.ground_truth.detections if d.id in gone):
+            same = [d for d in sample[LABEL_FIELD].detections if d.label.endswith(truth.label)]
+            found |= {d.id for d, box in zip(same, boxes(same).tolist(), strict=True)
+                      if overlap(box, truth.bounding_box) >= 0.5}  # fmt: skip
+    return found
 
 
 def table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_FIELD) -> str:
@@ -120,21 +170,6 @@ def masklet_table(dataset, concepts: tuple[str, ...], label_field: str = LABEL_F
     sides = ("left", "left", "right", "right", "left")
     lines = tabulate(rows, head, tablefmt="simple", disable_numparse=True, colalign=sides)
     return f"\n{lines}\n\npresence: the largest over a clip's frames; concepts that are not listed are in no clip"
-
-
-def _own_plugin() -> None:
-    """Let the App find this plugin, unless it is installed already. Must run before FiftyOne is imported."""
-    if "FIFTYONE_PLUGINS_DIR" in os.environ:
-        return
-    installed = Path("~/fiftyone/__plugins__/@concepts/sam3").expanduser()
-    if installed.exists():
-        return
-    home = ROOT / "build" / "plugins"
-    link = home / "@concepts" / "sam3"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(ROOT, target_is_directory=True)
-    os.environ["FIFTYONE_PLUGINS_DIR"] = str(home)
 
 
 if __name__ == "__main__":

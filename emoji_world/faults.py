@@ -6,6 +6,7 @@ the copy only, and is judged by the record of what was planted.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import fiftyone as fo
@@ -41,7 +42,7 @@ class Faults:
 
 def plant_faults(
     dataset: fo.Dataset, into: str = "labels", *, gt_field: str = "ground_truth", missing: float = MISSING,
-    wrong: float = WRONG, extra: float = EXTRA, seed: int = 0,
+    wrong: float = WRONG, extra: float = EXTRA, nouns: Collection[str] | None = None, seed: int = 0,
 ) -> Faults:  # fmt: skip
     """Copy ``gt_field`` to ``into``, with faults.
 
@@ -54,12 +55,14 @@ def plant_faults(
         into: a field to write.
         gt_field: the truth.
         missing, wrong, extra: shares of the number of labels.
+        nouns: leave the labels of other nouns alone, and give none of theirs; shares are of what is left.
         seed: of the choice.
     """
     rng = np.random.default_rng([seed, 0xFA17])
     samples = list(dataset.select_fields(gt_field))
     held = {s.id: [d.copy() for d in s[gt_field].detections] for s in samples}
-    truth = [(s.id, k) for s in samples for k in range(len(held[s.id]))]
+    chosen = sorted(NOUNS if nouns is None else nouns)
+    truth = [(s.id, k) for s in samples for k, label in enumerate(held[s.id]) if label.label in chosen]
     order = [truth[k] for k in rng.permutation(len(truth))]
     n_missing, n_wrong = round(missing * len(truth)), round(wrong * len(truth))
     left_out, renamed = order[:n_missing], order[n_missing : n_missing + n_wrong]
@@ -67,9 +70,9 @@ def plant_faults(
     gone = tuple((sample, originals[sample][k]) for sample, k in left_out)
     for sample, k in renamed:
         label = held[sample][k]
-        label.label = _other(label.label, rng)
+        label.label = _other(label.label, chosen, rng)
     wrong_ids = tuple(held[sample][k].id for sample, k in renamed)
-    added = _extras(held, {s.id: s for s in samples}, round(extra * len(truth)), rng)
+    added = _extras(held, {s.id: s for s in samples}, round(extra * len(truth)), chosen, rng)
     dropped = set(left_out)
     for sample in samples:
         kept = [d for k, d in enumerate(held[sample.id]) if (sample.id, k) not in dropped]
@@ -80,15 +83,16 @@ def plant_faults(
     return Faults(gone, wrong_ids, tuple(label.id for _, label in added))
 
 
-def _other(noun: str, rng: np.random.Generator) -> str:
-    near = sorted(neighbours(noun))
-    pool = near if near and rng.random() < 0.5 else sorted(set(NOUNS) - {noun})
+def _other(noun: str, nouns: Sequence[str], rng: np.random.Generator) -> str:
+    near = [name for name in sorted(neighbours(noun)) if name in nouns]
+    pool = near if near and rng.random() < 0.5 else [name for name in nouns if name != noun]
     return pool[int(rng.integers(len(pool)))]
 
 
 def _extras(
-    held: dict[str, list[fo.Detection]], samples: dict[str, fo.Sample], count: int, rng: np.random.Generator
-) -> list[tuple[str, fo.Detection]]:
+    held: dict[str, list[fo.Detection]], samples: dict[str, fo.Sample], count: int, nouns: Collection[str],
+    rng: np.random.Generator,
+) -> list[tuple[str, fo.Detection]]:  # fmt: skip
     """(sample id, label): shapes of one image put into another, where they fit."""
     ids = list(held)
     added: list[tuple[str, fo.Detection]] = []
@@ -96,20 +100,20 @@ def _extras(
         if len(added) == count:
             break
         source, target = ids[int(rng.integers(len(ids)))], ids[int(rng.integers(len(ids)))]
-        if source == target or not held[source] or len(held[source]) == 0:
+        if source == target or not held[source]:
             continue
         label = held[source][int(rng.integers(len(held[source])))].copy()
-        here = samples[target]["metadata"] if "metadata" in samples[target].field_names else None
-        there = samples[source]["metadata"] if "metadata" in samples[source].field_names else None
-        if here is not None and there is not None and (here.width, here.height) != (there.width, there.height):
+        here, there = samples[target]["metadata"], samples[source]["metadata"]
+        if label.label not in nouns or (here.width, here.height) != (there.width, there.height):
             continue  # a mask fills its box pixel by pixel
         others = [*held[target], *(one for where, one in added if where == target)]
-        if all(_iou(label.bounding_box, other.bounding_box) <= _APART for other in others):
+        if all(overlap(label.bounding_box, other.bounding_box) <= _APART for other in others):
             added.append((target, label))
     return added
 
 
-def _iou(a: list[float], b: list[float]) -> float:
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """IoU of two boxes ``[x, y, width, height]``."""
     w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     shared = max(w, 0) * max(h, 0)

@@ -177,13 +177,19 @@ def make_policy(
             policy.ids[concept] = frozenset(
                 number
                 for path in gt_fields
-                for number in samples.filter_labels(path, said).values(f"{path}.detections.id", unwind=True)
+                for number in samples.filter_labels(path, said).values(ids_path(samples, path), unwind=True)
+                if number is not None
             )
             said = concept
         given = [said] if isinstance(said, str) else said
         names = given if given is not None else [concept, *(phrases or {}).get(concept, ())]
         policy.names[concept] = frozenset(name.casefold() for name in names)
     return policy
+
+
+def ids_path(samples: fo.core.collections.SampleCollection, field: str) -> str:
+    """Where the ids of a field's labels are, whatever kind of labels it holds."""
+    return samples._get_label_field_path(field, "id")[1]
 
 
 def names_in(held: Any) -> list[str]:

@@ -19,7 +19,8 @@ class ErrorsTab:
         found = self._errors(ctx)
         if found is None:
             words(panel, "no_errors", (
-                "Labels that are **missing**, **wrong**, or of **nothing**, by what SAM 3 found. None were looked for yet."
+                "Labels that are **missing**, **wrong**, or of **nothing**, by what SAM 3 found. None were looked for "
+                "yet."
             ))  # fmt: skip
         else:
             view = types.TabsView()

@@ -24,7 +24,7 @@ class PresenceTab:
         from ...curation.overview import overview
 
         concept = state(ctx, "concept")
-        answers = read_answers(ctx.dataset, ledger(ctx))
+        answers = read_answers(ctx.dataset, ledger(ctx), [concept])
         level = self._level(ctx, answers)
         presence = answers.presence[:, answers.place(concept)]
         panel.plot(
@@ -51,34 +51,33 @@ class PresenceTab:
         row.btn("everything", label="Show all", on_click=self.on_everything, variant="text")
         words(panel, "neighbours_title", "**Often there, too**, and **neighbours** by the noun graph")
         table(
-            panel, "companions", {"concept": "concept", "how": "how", "both": "samples with both"},
+            panel, "companions", {"concept": "concept", "how": "how", "both": "with both", "share": "of its samples"},
             [("look", "Show samples with both", "visibility", self.on_companion)],
         )  # fmt: skip
 
-    def fill_presence(self, ctx: Any) -> None:
+    def fill_presence(self, ctx: Any, companions: bool = True) -> None:
         from ...curation.answers import read_answers
         from ...curation.charts import histogram
 
-        answers = read_answers(ctx.dataset, ledger(ctx))
-        presence = answers.presence[:, answers.place(state(ctx, "concept"))]
-        ctx.panel.set_data("histogram", histogram(presence, self._level(ctx, answers)))
-        ctx.panel.set_data("companions", self._companions(ctx, answers))
+        answers = read_answers(ctx.dataset, ledger(ctx), [state(ctx, "concept")])
+        ctx.panel.set_data("histogram", histogram(answers.presence[:, 0], self._level(ctx, answers)))
+        if companions:
+            ctx.panel.set_data("companions", self._companions(ctx))
 
     @staticmethod
-    def _companions(ctx: Any, answers: Any) -> list[dict[str, Any]]:
+    def _companions(ctx: Any) -> list[dict[str, Any]]:
+        """Neighbours first, then what is most often there, too."""
+        from ...curation.answers import asked_concepts
         from ...curation.kin import find_kin
         from ...curation.overview import companions
 
-        concept = state(ctx, "concept")
-        found = {one["concept"]: one for one in companions(answers, concept)}
-        related = find_kin(answers.concepts).rivals.get(concept, {})
-        there = answers.present[:, answers.place(concept)]
-        for name in related:
-            both = int((there & answers.present[:, answers.place(name)]).sum())
-            found.setdefault(name, dict(concept=name, both=both, share=0.0))
+        concept, name = state(ctx, "concept"), ledger(ctx)
+        known = asked_concepts(ctx.dataset, name)
+        found = {one["concept"]: one for one in companions(ctx.dataset, concept, name, most=len(known))}
+        related = find_kin(known).rivals.get(concept, {})
         rows = [
-            dict(concept=name, both=one["both"], how=related.get(name, f"{one['share']:.0%} of the samples"))
-            for name, one in found.items()
+            dict(concept=other, how=related.get(other, "often there"), both=one["both"], share=f"{one['share']:.0%}")
+            for other, one in {**{n: dict(both=0, share=0.0) for n in related}, **found}.items()
         ]
         return sorted(rows, key=lambda row: (row["concept"] not in related, -row["both"]))[:6]
 
@@ -90,7 +89,7 @@ class PresenceTab:
 
     def on_threshold(self, ctx: Any) -> None:
         ctx.panel.set_state("level", float(ctx.params.get("value", 0.5)))
-        self.fill_presence(ctx)
+        self.fill_presence(ctx, companions=False)
 
     @told
     def on_bar(self, ctx: Any) -> None:
@@ -161,10 +160,9 @@ class PresenceTab:
 
     @told
     def on_companion(self, ctx: Any) -> None:
-        from ...curation.answers import read_answers
         from ...curation.presence import where
 
-        rows = self._companions(ctx, read_answers(ctx.dataset, ledger(ctx)))
+        rows = self._companions(ctx)
         row = rows[min(int(ctx.params.get("row", 0)), len(rows) - 1)]
         view = where(ctx.dataset, present=[state(ctx, "concept"), row["concept"]], ledger=ledger(ctx))
         show(ctx, view, label_field(ctx))

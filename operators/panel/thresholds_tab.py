@@ -18,8 +18,8 @@ class ThresholdsTab:
         found = self._thresholds(ctx)
         if found is None:
             words(panel, "no_thresholds", (
-                "A threshold for each concept, with its interval, and **calibrated** presence, from labels or from what "
-                "was verified. None were picked yet."
+                "A threshold for each concept, with its interval, and **calibrated** presence, from labels or from "
+                "what was verified. None were picked yet."
             ))  # fmt: skip
         else:
             words(panel, "reliability_title", "Presence is reliable where its dots are on the diagonal")
