@@ -95,9 +95,12 @@ def swapped(first: str, second: str) -> Swap | None:
 def swaps_to_ask(concepts: Iterable[str], limit: int = 3) -> tuple[str, ...]:
     """The swapped phrases of some concepts that are not among them yet, in order."""
     known = list(concepts)
-    folded = {concept.casefold() for concept in known}
-    found = dict.fromkeys(swap.phrase for concept in known for swap in swaps(concept, limit))
-    return tuple(phrase for phrase in found if phrase.casefold() not in folded)
+    asked = {_folded(concept) for concept in known}
+    found: dict[str, str] = {}
+    for concept in known:
+        for swap in swaps(concept, limit):
+            found.setdefault(_folded(swap.phrase), swap.phrase)
+    return tuple(phrase for folded, phrase in found.items() if folded not in asked)
 
 
 def bare(phrase: str) -> str:
@@ -115,6 +118,11 @@ def narrower(phrase: str, other: str) -> bool:
     words, end = phrase.casefold().split(), other.casefold().split()
     front = words[: len(words) - len(end)]
     return bool(front) and bool(end) and words[-len(end) :] == end and all(word in _GROUP for word in front)
+
+
+def _folded(phrase: str) -> str:
+    """Phrases that mean the same are one: letter case, and words such as big and large."""
+    return " ".join(_plain(word) for word in phrase.split())
 
 
 def _plain(word: str) -> str:

@@ -8,8 +8,8 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import fiftyone as fo
@@ -47,10 +47,10 @@ class Confusion:
     """A pair of concepts.
 
     Attributes:
-        first, second: the concepts; ``first`` has the larger share.
+        first, second: the concepts; what is nested, or has the larger share, comes first.
         same_masks: pairs of instances on the same pixels.
         first_share, second_share: share of each one's instances that the other claims, too.
-        first_wins: of these pairs, how often the first is the more confident.
+        first_wins, second_wins: of these pairs, how often each is the more confident; ties are nobody's.
         first_inside, second_inside: how many instances of each lie within one of the other, as a part.
         co_present: samples in which both are present.
         co_firing: co_present, relative to the samples in which either is (Jaccard).
@@ -65,6 +65,7 @@ class Confusion:
     first_share: float
     second_share: float
     first_wins: int
+    second_wins: int
     first_inside: int
     second_inside: int
     co_present: int
@@ -109,10 +110,12 @@ class Confusions:
 
     def view(self, samples: fo.core.collections.SampleCollection, first: str, second: str) -> fo.DatasetView:
         """The samples in which both have instances, with those alone."""
-        both = samples.match(
-            F(f"{self.label_field}.detections.label").contains([first, second], all=True)
-        )
-        return both.filter_labels(self.label_field, F("label").is_in([first, second]))
+        field = self.label_field.removeprefix("frames.")
+        labels = F(f"{field}.detections.label")
+        there = (labels != None) & labels.contains(first) & labels.contains(second)  # noqa: E711 - an expression
+        if field != self.label_field:
+            there = F("frames").filter(there).length() > 0
+        return samples.match(there).filter_labels(self.label_field, F("label").is_in([first, second]))
 
     def to_pandas(self) -> Any:
         """A row a pair."""
@@ -232,35 +235,44 @@ def weigh(counts: Cofire, answers: Answers) -> list[Confusion]:
         if (share[b, a], part[b, a]) > (share[a, b], part[a, b]):
             a, b = b, a
         either = int(alone[a] + alone[b] - both[a, b])
+        jaccard = round(int(both[a, b]) / either, 4) if either else 0.0
         one = Confusion(
             counts.concepts[a], counts.concepts[b], int(counts.same[a, b]), round(float(share[a, b]), 4),
-            round(float(share[b, a]), 4), int(counts.wins[a, b]), int(counts.inside[a, b]), int(counts.inside[b, a]),
-            int(both[a, b]), round(int(both[a, b]) / either, 4) if either else 0.0, "", "keep",
+            round(float(share[b, a]), 4), int(counts.wins[a, b]), int(counts.wins[b, a]), int(counts.inside[a, b]),
+            int(counts.inside[b, a]), int(both[a, b]), jaccard, "", "keep",
         )  # fmt: skip
-        pairs.append(advise(one))
+        pairs.append(advise(one, counts.concepts))
     return sorted(pairs, key=lambda one: (-one.same_masks, -one.first_inside, one.first))
 
 
-def advise(one: Confusion) -> Confusion:
-    """The same pair, with what to do about it."""
+def advise(one: Confusion, asked: Collection[str] = ()) -> Confusion:
+    """The same pair, with what to do about it. With "nest", ``first`` goes into ``second``.
+
+    Args:
+        one: a pair.
+        asked: the concepts that there are.
+    """
     a, b = repr(one.first), repr(one.second)
     shares = f"{one.first_share:.0%} of {a}, {one.second_share:.0%} of {b}"
     claim = f"{a} and {b} claim the same {one.same_masks} masks ({shares})"
-    for part, whole, name, other in ((one.first, one.second, a, b), (one.second, one.first, b, a)):
-        if a_kind(part, whole):
-            return _with(one, f"{claim}: every {name} is {other}, too; nest it, so that a thing counts once", "nest")
+    if a_kind(one.second, one.first) and not a_kind(one.first, one.second):
+        return advise(_turned(one), asked)  # what is nested comes first
+    if a_kind(one.first, one.second):
+        return _with(one, f"{claim}: every {a} is {b}, too; nest it, so that a thing counts once", "nest")
     if one.same_masks >= _FEW and one.first_share >= _MOSTLY and one.second_share >= _MOSTLY:
         parent = parent_of(one.first, one.second)
+        if parent in asked and parent not in (one.first, one.second):
+            parent = None  # has instances of its own
         to = f"relabel both to {parent!r}" if parent else "relabel both to a name that covers both"
         words = f"{claim}: they mean the same here; merge them ({to}), or add a word to one"
         return _with(one, words, "relabel", parent)
-    if one.same_masks < _FEW and one.first_inside >= one.second_inside:
-        return _with(one, f"{one.first_inside} of {a} lie within {b}: a part of it; nest it", "nest")
+    if one.same_masks < _FEW and one.second_inside > one.first_inside:
+        return advise(_turned(one), asked)
     if one.same_masks < _FEW:
-        return _with(one, f"{one.second_inside} of {b} lie within {a}: a part of it; keep both", "keep")
-    winner = one.first if one.first_wins * 2 >= one.same_masks else one.second
-    most = max(one.first_wins, one.same_masks - one.first_wins)
-    words = f"{claim}: look-alikes; keep the more confident ({winner!r} in {most} of {one.same_masks})"
+        return _with(one, f"{one.first_inside} of {a} lie within {b}: a part of it; nest it", "nest")
+    winner, most = max(((one.first, one.first_wins), (one.second, one.second_wins)), key=lambda pair: pair[1])
+    sides = f"{winner!r} in {most} of {one.same_masks}" if most else "they are equally so"
+    words = f"{claim}: look-alikes; keep the more confident ({sides})"
     if one.first_share >= _MOSTLY:
         words += f", unless every {a} is {b}, too: then nest it"
     return _with(one, words, "keep best")
@@ -293,5 +305,15 @@ def clusters(pairs: Sequence[Confusion]) -> list[tuple[str, ...]]:
     return sorted(groups, key=lambda group: (-len(group), group))
 
 
+def _turned(one: Confusion) -> Confusion:
+    """The same pair, seen from the other side."""
+    sides = ("", "_share", "_wins", "_inside")
+    swapped = {f"{x}{end}": getattr(one, f"{y}{end}") for end in sides for x, y in _BOTH}
+    return replace(one, **swapped)
+
+
+_BOTH = (("first", "second"), ("second", "first"))
+
+
 def _with(one: Confusion, advice: str, policy: str, parent: str | None = None) -> Confusion:
-    return Confusion(**dict(asdict(one), advice=advice, policy=policy, parent=parent))
+    return replace(one, advice=advice, policy=policy, parent=parent)

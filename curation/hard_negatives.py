@@ -24,9 +24,9 @@ from .suspicion import suspect
 from .truth import Said, names_path, read_truth
 
 if __package__ == "curation":
-    from zoo.ledger import DEFAULT
+    from zoo.ledger import DEFAULT, Ledger
 else:
-    from ..zoo.ledger import DEFAULT
+    from ..zoo.ledger import DEFAULT, Ledger
 
 METHOD = "sam3_hard_negatives"
 KEY = "hard_negatives"
@@ -163,10 +163,10 @@ def hard_negative_steps(
     if gt_field is not None:
         policy = said.policy(samples, answers.concepts, name)
         truth = read_truth(samples, answers, said, name)
-    elif tuple(sources) == ("contradicted",):
+    elif tuple(sources) == ("contradicted",) or Ledger(name).verified in samples.get_field_schema():
         truth = read_truth(samples, answers, said, name)
     labels_in = _boxes_in(samples, gt_field, found_in)
-    layout = suspicion = None
+    layout = suspicion = means = None
     if found_in is None:
         yield Step(0, len(answers))
     else:
@@ -182,8 +182,8 @@ def hard_negative_steps(
                 truth.complete, layout.labelled,
             )  # fmt: skip
     found = mine(
-        answers, truth, kin, layout, concepts=wanted, suspicion=suspicion, sources=sources, per_concept=per_concept,
-        features=features,
+        answers, truth, kin, layout, concepts=wanted, suspicion=suspicion, means=means, sources=sources,
+        per_concept=per_concept, features=features,
     )  # fmt: skip
     notes = kin.notes() if "neighbour" in sources else []
     result = HardNegatives(key or "", tuple(found), tuple(notes))

@@ -129,7 +129,7 @@ def compare(
         samples: a dataset or view.
         field: what was found, ``Detections``.
         gt_field: ground truth, likewise; None: none.
-        use_masks: compare masks in images where all labels have one; else boxes.
+        use_masks: compare masks, where both labels have one; else boxes.
 
     Yields:
         samples done, samples in all, and with the last ones the :class:`Layout`.
@@ -178,11 +178,11 @@ class _Label:
 
 @dataclass
 class _Here:
-    """The labels of a field in one image."""
+    """The labels of a field in one image; a label without a mask has None among ``rles``."""
 
     places: NDArray[np.int64]
     boxes: NDArray[np.float64]
-    rles: list | None
+    rles: list[Any]
     areas: NDArray[np.float64]
 
 
@@ -244,12 +244,12 @@ class _Table:
     def add(self, labels: Sequence[_Label], image: int, sample: int, size: tuple[int, int] | None) -> _Here:
         begin = len(self.rows)
         boxes = np.array([label.bounding_box for label in labels], dtype=np.float64).reshape(-1, 4)
-        rles = None
-        if size is not None and labels and all(label.mask is not None or label.mask_path for label in labels):
-            rles = [to_rle(label, size) for label in labels]
+        rles: list[Any] = [None] * len(labels)
         areas = boxes[:, 2] * boxes[:, 3]
-        if rles is not None:
-            areas = np.asarray(mask_areas(rles), dtype=np.float64) / (size[0] * size[1])
+        if size is not None:
+            rles = [to_rle(one, size) if one.mask is not None or one.mask_path else None for one in labels]
+            drawn = [k for k, rle in enumerate(rles) if rle is not None]
+            areas[drawn] = np.asarray(mask_areas([rles[k] for k in drawn]), dtype=np.float64) / (size[0] * size[1])
         for label, area in zip(labels, areas.tolist(), strict=True):
             self.rows.append((label.id, image, sample, label.label, *label.numbers, area))
         return _Here(np.arange(begin, len(self.rows)), boxes, rles, areas)
@@ -283,13 +283,22 @@ def _overlap(first: _Here, second: _Here) -> tuple[NDArray, ...] | None:
     same = first is second
     if same and len(first.places) < 2:
         return None
-    masks = first.rles is not None and second.rles is not None
-    iou = mask_iou(first.rles, second.rles) if masks else box_iou(first.boxes, second.boxes)
-    areas = (first.areas, second.areas) if masks else tuple(h.boxes[:, 2] * h.boxes[:, 3] for h in (first, second))
+    drawn = [np.array([rle is not None for rle in here.rles], dtype=bool) for here in (first, second)]
+    masks = drawn[0][:, None] & drawn[1][None]
+    iou = np.zeros(masks.shape)
+    if not masks.all():
+        iou = box_iou(first.boxes, second.boxes)
+    if masks.any():
+        rles = [[rle for rle in here.rles if rle is not None] for here in (first, second)]
+        iou[np.ix_(*drawn)] = mask_iou(*rles)
+    flat = [here.boxes[:, 2] * here.boxes[:, 3] for here in (first, second)]
+    areas = [
+        np.where(masks, first.areas[:, None], flat[0][:, None]), np.where(masks, second.areas[None], flat[1][None])
+    ]  # fmt: skip
     # |A ∩ B| = IoU (|A| + |B|) / (1 + IoU)
-    shared = iou * (areas[0][:, None] + areas[1][None]) / (1 + iou)
+    shared = iou * (areas[0] + areas[1]) / (1 + iou)
     with np.errstate(divide="ignore", invalid="ignore"):
-        inside = [np.nan_to_num(shared / areas[0][:, None]), np.nan_to_num(shared / areas[1][None])]
+        inside = [np.nan_to_num(shared / area) for area in areas]
     near = (iou >= LEAST_IOU) | (inside[0] >= 0.5) | (inside[1] >= 0.5)
     rows, columns = np.nonzero(np.triu(near, 1) if same else near)
     if not len(rows):

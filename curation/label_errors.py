@@ -243,7 +243,7 @@ def judge(
     unjudged = Counter(labels.label[~scores.judged].tolist())
     if unjudged:
         shown = ", ".join(f"{name!r}" for name, _ in unjudged.most_common(5)) + (", …" if len(unjudged) > 5 else "")
-        notes.append(f"{unjudged.total()} labels are not judged, because these were not among the concepts: {shown}")
+        notes.append(f"{unjudged.total()} labels are not judged, because SAM 3 was not asked for them: {shown}")
     return errors, notes
 
 

@@ -49,6 +49,7 @@ class HardNegative:
         diversity: in [0.5, 1]; 1: unlike every one before it.
         known: whether it is a fact that the concept is absent; else the model says so itself.
         because: in words.
+        verified: whether a person said so of this very sample.
     """
 
     sample_id: str
@@ -61,6 +62,7 @@ class HardNegative:
     diversity: float
     known: bool
     because: str
+    verified: bool = False
 
 
 @dataclass
@@ -78,7 +80,7 @@ class _Evidence:
 
 def mine(
     answers: Answers, truth: Truth | None, kin: Kin, layout: Layout | None = None, *,
-    concepts: Sequence[str] | None = None, suspicion: Suspicion | None = None,
+    concepts: Sequence[str] | None = None, suspicion: Suspicion | None = None, means: NDArray[np.bool_] | None = None,
     sources: Sequence[str] = SOURCES, per_concept: int = 25, features: NDArray[np.float64] | None = None,
 ) -> list[HardNegative]:  # fmt: skip
     """Find and rank them.
@@ -90,6 +92,7 @@ def mine(
         layout: instances and what they overlap; None: no overlap is known.
         concepts: which to find negatives for. Default: all.
         suspicion: of the labels of ``layout``: doubts about labels.
+        means: (m, K) which concepts the labels of ``layout`` are instances of. Default: the one of their name.
         sources: which to use.
         per_concept: at most as many for each concept.
         features: (N, D) what makes samples alike; default: their presences.
@@ -100,7 +103,7 @@ def mine(
     found: list[HardNegative] = []
     alike = _unit(np.nan_to_num(answers.presence) if features is None else features)
     doubts = _doubts(answers, layout, suspicion)
-    spots = None if layout is None else _Spots(answers, layout)
+    spots = None if layout is None else _Spots(answers, layout, means)
     for concept in answers.concepts if concepts is None else concepts:
         pooled = list(_evidence(answers, truth, kin, spots, concept, sources))
         found += _ranked(answers, truth, concept, pooled, doubts, alike, per_concept, kin)
@@ -151,23 +154,27 @@ def _ranked(
     merged: dict[int, HardNegative] = {}
     for evidence in pooled:
         trust = np.ones(len(evidence.rows)) if evidence.trust is None else evidence.trust
-        strength = answers.presence[evidence.rows, k] * (1 + evidence.overlap) * trust
-        best = np.argsort(-strength, kind="stable")[: 2 * _POOL * most].tolist()  # twice: doubts will take some away
+        doubt = np.array([doubts.get((row, k), 0.0) for row in evidence.rows.tolist()])
+        strength = answers.presence[evidence.rows, k] * (1 + evidence.overlap) * trust * (1 - doubt)
+        best = np.argsort(-strength, kind="stable")[: 2 * _POOL * most].tolist()
         for place in best:
             row, rival = int(evidence.rows[place]), evidence.rivals[place]
             overlap, trusted = float(evidence.overlap[place]), float(trust[place])
             presence = answers.presence[row, k].item()
             score = presence * (1 + overlap) / 2 * trusted * (1 - doubts.get((row, k), 0.0))
             known = truth is not None and bool(truth.absent[row, k])
+            seen = known and bool(truth.verified[row, k])
             now = HardNegative(
-                answers.ids[row].item(), concept, score, (evidence.source,), rival, presence, overlap, 1.0, known, ""
-            )
+                answers.ids[row].item(), concept, float(score), (evidence.source,), rival, presence, overlap, 1.0,
+                known, "", seen,
+            )  # fmt: skip
             before = merged.get(row)
             if before is None:
                 merged[row] = now
             else:
                 first, second = (now, before) if _told(now) > _told(before) else (before, now)
-                merged[row] = replace(first, sources=tuple(dict.fromkeys([*first.sources, *second.sources])))
+                sources = tuple(dict.fromkeys([*first.sources, *second.sources]))
+                merged[row] = replace(first, sources=sources, score=max(first.score, second.score))
     rows = sorted(merged, key=lambda row: (-merged[row].score, row))[: _POOL * most]
     base = np.array([merged[row].score for row in rows])
     nearest = np.zeros(len(rows))
@@ -180,7 +187,8 @@ def _ranked(
         if base[best] <= 0:
             break
         one = merged[rows[best]]
-        one = replace(one, score=round(one.score * diversity[best], 4), diversity=round(float(diversity[best]), 4))
+        new = float(diversity[best])
+        one = replace(one, score=round(one.score * new, 4), diversity=round(new, 4))
         chosen.append(replace(one, because=explain(one, kin)))
         nearest = np.maximum(nearest, np.clip(alike[rows] @ alike[rows[best]], 0, 1))
     return chosen
@@ -188,7 +196,7 @@ def _ranked(
 
 def explain(one: HardNegative, kin: Kin) -> str:
     """Why a sample is a hard negative, in words."""
-    said = "labelled as absent" if one.known else "the model itself decides against it"
+    said = "verified" if one.verified else "labelled as absent" if one.known else "the model itself decides against it"
     words = f"no {one.concept!r} ({said}), yet its presence is {one.presence:.2f}"
     if one.rival is not None:
         relation = kin.rivals.get(one.concept, {}).get(one.rival)
@@ -202,8 +210,8 @@ def explain(one: HardNegative, kin: Kin) -> str:
 class _Spots:
     """Where instances of concepts stand on other things."""
 
-    def __init__(self, answers: Answers, layout: Layout) -> None:
-        self.answers, self.layout = answers, layout
+    def __init__(self, answers: Answers, layout: Layout, means: NDArray[np.bool_] | None) -> None:
+        self.answers, self.layout, self.means = answers, layout, means
         place = {name: k for k, name in enumerate(answers.concepts)}
         self.column = np.array([place.get(name, -1) for name in layout.found.label.tolist()], dtype=np.int64)
 
@@ -212,7 +220,7 @@ class _Spots:
         found, labels, across = self.layout.found, self.layout.truth, self.layout.across
         if labels is None:
             return {}
-        mine = self.column[across.first] == k
+        mine = (self.column[across.first] == k) & ~self._means(k)[across.second]
         best: dict[int, tuple[str, float]] = {}
         wanted = set(rows.tolist())
         for first, second, iou in zip(across.first[mine], across.second[mine], across.iou[mine], strict=True):
@@ -220,6 +228,12 @@ class _Spots:
             if row in wanted and iou > best.get(row, ("", 0.0))[1]:
                 best[row] = labels.label[second].item(), float(iou)
         return best
+
+    def _means(self, k: int) -> NDArray[np.bool_]:
+        """(m,) the labels that are instances of the concept: no rivals of it."""
+        if self.means is not None:
+            return self.means[:, k]
+        return np.char.lower(self.layout.truth.label) == self.answers.concepts[k].lower()
 
     def shared(self, k: int, s: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(n,) the best IoU of an instance of concept ``k`` with one of ``s``, and how much surer that one is."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import fiftyone as fo
@@ -29,9 +30,11 @@ from .errors import CurationError
 from .instances import Instances, Overlaps, check_field, compare
 
 if __package__ == "curation":
+    from zoo.engine.errors import ConceptError
     from zoo.ledger import DEFAULT, Ledger, declare, field_of
     from zoo.provenance import asked_phrases, ledger_of, run_info, set_entry
 else:
+    from ..zoo.engine.errors import ConceptError
     from ..zoo.ledger import DEFAULT, Ledger, declare, field_of
     from ..zoo.provenance import asked_phrases, ledger_of, run_info, set_entry
 
@@ -100,9 +103,12 @@ def apply_policy(
     check_concepts(samples, [first, second], book.name)
     if first == second:
         raise CurationError(f"{first!r} cannot be settled with itself")
-    if policy == "relabel" and not (parent and parent.strip()):
-        raise CurationError(f"Say parent='…': the name that {first!r} and {second!r} get")
-    if parent in asked_phrases(dataset, book) and parent not in (first, second) and policy == "relabel":
+    if isinstance(iou, bool) or not isinstance(iou, Real) or not 0 < iou <= 1:
+        raise CurationError(f"iou={iou!r} must be a number in (0, 1]")
+    parent = parent.strip() if isinstance(parent, str) and policy == "relabel" else None
+    if policy == "relabel":
+        _check_parent(samples, first, second, parent)
+    if parent in asked_phrases(dataset, book) and parent not in (first, second):
         raise CurationError(f"parent={parent!r} was asked itself, and has instances of its own: choose another name")
     key = _free_key(dataset)
     if policy == "keep":
@@ -111,7 +117,7 @@ def apply_policy(
     chosen = samples.match(F(f"{path}.detections.label").contains([first, second]))
     found, among = _instances(chosen, path, use_masks)
     pairs = _oriented(found, among, first, second)
-    wanted = Applied(key, policy, first, second, parent.strip() if policy == "relabel" else None, 0, 0, 0)
+    wanted = Applied(key, policy, first, second, parent, 0, 0, 0)
     if policy == "nest":
         return _nest(dataset, wanted, path, book, found, pairs, iou)
     return _replace(dataset, wanted, path, book, found, _doubles(found, pairs, iou))
@@ -150,8 +156,10 @@ def undo_policy(dataset: fo.Dataset, key: str | None = None) -> Applied:
         _restore(sample, path, book, before["labels"][sample.id], before["numbers"].get(sample.id, {}))
     if one.parent is not None:
         set_entry(dataset, book, one.parent, before["entry"])
-        if before["entry"] is None:
+        if before["entry"] is None and one.parent not in (one.first, one.second):
             records.clear(dataset, [book.path(kind, one.parent) for kind in ("presence", "score", "count")])
+    if not any(other.policy == "nest" for other in later):
+        records.clear(dataset, records.written_by(dataset, key))
     dataset.delete_run(key)
     dataset.reload()
     return one
@@ -164,6 +172,21 @@ def applied_policies(dataset: fo.Dataset) -> list[Applied]:
         config = dataset.get_run_info(key).config.serialize()
         found.append(Applied(key, **{name: config[name] for name in Applied.__dataclass_fields__ if name != "key"}))
     return sorted(found, key=lambda one: int(one.key.rsplit("_", 1)[1]))
+
+
+def _check_parent(
+    samples: fo.core.collections.SampleCollection, first: str, second: str, parent: str | None
+) -> None:
+    if not parent:
+        raise CurationError(f"Say parent='…': the name that {first!r} and {second!r} get")
+    try:
+        field_of(parent)
+    except ConceptError as error:
+        raise CurationError(str(error)) from None
+    if isinstance(samples, fo.DatasetView) and len(samples) != len(samples._root_dataset):
+        raise CurationError(
+            "A name belongs to the whole dataset: relabel it, not a view of it; the other policies take views"
+        )
 
 
 def _instances(samples: fo.core.collections.SampleCollection, path: str, use_masks: bool) -> tuple[Instances, Overlaps]:
@@ -201,7 +224,9 @@ def _nest(
     for x, y, overlap, inside in sorted(pairs, key=lambda pair: pair[2:]):  # the best comes last, and stays
         if overlap >= iou or inside >= PART:
             parents[found.ids[x].item()] = found.ids[y].item()
-    records.declare(dataset, {f"{path}.detections.parent": fo.StringField})
+    field = f"{path}.detections.parent"
+    new = [] if field in dataset.get_field_schema(flat=True) else [field]
+    records.declare(dataset, {field: fo.StringField})
     where = found.sample_ids[found.sample[np.isin(found.ids, list(parents))]].tolist()
     before = {}
     for sample in dataset.select(sorted(set(where))).iter_samples(autosave=True):
@@ -214,7 +239,7 @@ def _nest(
         for label in mine:
             label["parent"] = parents[label.id]
     done = Applied(applied.key, "nest", applied.first, applied.second, None, 0, len(parents), len(before))
-    return _record(dataset, done, path, book, before, {})
+    return _record(dataset, done, path, book, before, {}, fields=new)
 
 
 def _replace(
@@ -305,13 +330,14 @@ def _restore(sample: Any, path: str, book: Ledger, labels: dict[str, Any], numbe
 
 
 def _record(
-    dataset: fo.Dataset, applied: Applied, path: str, book: Ledger, labels: dict, numbers: dict, entry: Any = None
-) -> Applied:
+    dataset: fo.Dataset, applied: Applied, path: str, book: Ledger, labels: dict, numbers: dict, entry: Any = None,
+    fields: Sequence[str] = (),
+) -> Applied:  # fmt: skip
     config = {name: getattr(applied, name) for name in Applied.__dataclass_fields__ if name != "key"}
     kept = {"labels": labels, "numbers": numbers, "entry": entry}
     # MongoDB's own JSON: masks are bytes, ids are ObjectIds
     results = {"before": json_util.dumps(kept)}
-    records.store(dataset, applied.key, METHOD, dict(config, label_field=path, ledger=book.name), results)
+    records.store(dataset, applied.key, METHOD, dict(config, label_field=path, ledger=book.name), results, fields)
     return applied
 
 

@@ -94,6 +94,7 @@ def where(
     if not named:
         raise CurationError("Say which concepts are to be present=[…], absent=[…] or uncertain=[…]")
     levels = dict(thresholds or {})
+    check_ledger(samples, ledger)
     check_concepts(samples, [*levels, *named], ledger)
     conditions, margins = [], []
     for kind, concepts in wanted.items():
@@ -185,10 +186,10 @@ def _resolve(
 def _band(band: Any, level: float) -> tuple[float, float]:
     """Lowest and highest presence of what is uncertain."""
     ends = list(band) if isinstance(band, (tuple, list)) else [band]
-    if len(ends) > 2 or any(isinstance(end, bool) or not isinstance(end, Real) for end in ends):
+    if len(ends) != 2 and isinstance(band, (tuple, list)) or any(isinstance(end, bool) or not isinstance(end, Real) for end in ends):
         raise CurationError(f"band={band!r} must be a number, or a pair (lowest, highest)")
     low, high = ends if len(ends) == 2 else (level - ends[0], level + ends[0])
-    if not 0 <= high - low <= 2 or high < 0 or low > 1 or (len(ends) == 1 and not 0 <= ends[0] <= 1):
+    if not 0 <= high - low <= 1 or high < 0 or low > 1:
         raise CurationError(f"band={band!r} is empty, or wider than presence, which lies in [0, 1]")
     return float(low), float(high)
 

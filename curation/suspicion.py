@@ -58,7 +58,7 @@ class Suspicion:
 def suspect(
     found: Instances, truth: Instances, across: Overlaps, among: Overlaps, concept: NDArray[np.int64],
     means: NDArray[np.bool_], presence: NDArray[np.float64], complete: NDArray[np.bool_],
-    labelled: NDArray[np.bool_],
+    labelled: NDArray[np.bool_] | None = None,
 ) -> Suspicion:  # fmt: skip
     """Score everything.
 
@@ -71,13 +71,15 @@ def suspect(
         means: (m, K) which concepts a label is an instance of.
         presence: (N, K) of the samples; ``nan`` where a concept was not asked.
         complete: (N, K) whether all instances of a concept are labelled in a sample.
-        labelled: (images,) whether anybody labelled the image, or frame.
+        labelled: (images,) whether anybody labelled the image, or frame. Default: all.
     """
     n, m = len(found), len(truth)
     say = concept[across.first] >= 0
     own = say & means[across.second, np.maximum(concept[across.first], 0)]
     place = found.sample, np.maximum(concept, 0)
-    full = (concept >= 0) & complete[place] & labelled[found.image]
+    full = (concept >= 0) & complete[place]
+    if labelled is not None:
+        full &= labelled[found.image]
     real = reality(found.confidence, _most(across.first[own], across.iou[own], n) >= SAME, full)
     real[concept < 0] = 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
 import fiftyone as fo
@@ -196,19 +197,29 @@ def _cross(scores: NDArray[np.float64], there: NDArray[np.bool_], method: str) -
     """What a calibration says of each pair that did not see it; of very many pairs, two halves teach each other."""
     if len(scores) <= ENOUGH:
         return fit_cross(scores, there, method)
-    found = np.empty(len(scores))
-    for half in (0, 1):
-        taught = fit(*_thinned(scores[1 - half :: 2], there[1 - half :: 2]), method)
-        found[half::2] = taught(scores[half::2])
+    found, half = np.empty(len(scores)), np.empty(len(scores), dtype=np.int64)
+    rng = np.random.default_rng(0)
+    for kind in (True, False):  # dealt by kind, so that each half has both
+        places = rng.permutation(np.flatnonzero(there == kind))
+        half[places] = np.arange(len(places)) % 2
+    for part in (0, 1):
+        taught = fit(*_thinned(scores[half != part], there[half != part]), method)
+        found[half == part] = taught(scores[half == part])
     return found
 
 
 def _thinned(
     scores: NDArray[np.float64], there: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """At most :data:`ENOUGH` pairs, evenly: a curve of two numbers gains nothing from more."""
-    step = -(-len(scores) // ENOUGH)
-    return scores[::step], there[::step]
+    """At most about :data:`ENOUGH` pairs, drawn by kind: a curve of two numbers gains nothing from more."""
+    if len(scores) <= ENOUGH:
+        return scores, there
+    rng, chosen = np.random.default_rng(0), []
+    for kind in (True, False):
+        places = rng.permutation(np.flatnonzero(there == kind))
+        chosen.append(places[: max(ENOUGH * len(places) // len(scores), OWN_CURVE)])
+    kept = np.sort(np.concatenate(chosen))
+    return scores[kept], there[kept]
 
 
 def apply_thresholds(
@@ -258,7 +269,8 @@ def set_threshold(dataset: fo.Dataset, concept: str, threshold: float | None, *,
     dataset = dataset._root_dataset
     book = check_ledger(dataset, ledger)
     check_concepts(dataset, [concept], ledger)
-    if threshold is not None and not 0 <= threshold <= 1:
+    number = isinstance(threshold, Real) and not isinstance(threshold, bool)
+    if threshold is not None and not (number and 0 <= threshold <= 1):
         raise CurationError(f"threshold={threshold!r} of {concept!r} must be a number in [0, 1]")
     note_operating_points(dataset, book, {concept: threshold})
 
@@ -308,17 +320,13 @@ def _write_calibrated(dataset: fo.Dataset, book: Ledger, calibrators: Mapping[st
             book.calibrated, fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument, fields=new
         )
     answers = read_answers(dataset, book.name, calibrators, ())
-    columns = []
-    for k, calibrator in enumerate(calibrators.values()):
-        column, asked = np.full(len(answers), np.nan), answers.asked[:, k]
-        column[asked] = calibrator(answers.presence[asked, k])
-        columns.append(column)
-    rows = np.stack(columns, axis=1).tolist()
-    documents = [
-        fo.DynamicEmbeddedDocument(**{n: v for n, v in zip(names, row, strict=True) if v == v})  # nan is not itself
-        for row in rows
-    ]
-    dataset.set_values(book.calibrated, dict(zip(answers.ids.tolist(), documents, strict=True)), key_field="id")
+    if dataset.exists(book.calibrated).count() == 0:  # a value cannot be set within a document that is not there
+        dataset.set_values(book.calibrated, [fo.DynamicEmbeddedDocument() for _ in range(len(answers))])
+    for k, (concept, calibrator) in enumerate(calibrators.items()):
+        asked = answers.asked[:, k]
+        values = dict(zip(answers.ids[asked].tolist(), calibrator(answers.presence[asked, k]).tolist(), strict=True))
+        if values:
+            dataset.set_values(book.path("calibrated", concept), values, key_field="id")
 
 
 def _rows(curve: Reliability | None) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .answers import Answers, check_ledger
+from .attributes import narrower
 from .errors import CurationError
 
 if __package__ == "curation":
@@ -210,9 +211,29 @@ def _from_labels(
             present[:, k] = [not chosen.isdisjoint(map(str, _flat(held))) for held in numbers[0]]
     framed = path.startswith("frames.")  # of a video, frames that nobody has labelled say nothing
     labelled = np.array([_any(held) if framed else held is not None for held in names])
+    _widen(names, answers, policy, present)
     complete = _complete(samples, answers, policy, present) & labelled[:, None] & answers.asked
     known = complete | (present & answers.asked)  # that it is there is known, whatever else is not labelled
     return known, complete, present & known
+
+
+def _widen(
+    rows: Sequence[Any], answers: Answers, policy: Policy, present: NDArray[np.bool_]
+) -> None:
+    """A label "red cap" says that a cap is there, too, unless the user said what means a cap."""
+    own = [k for k, concept in enumerate(answers.concepts) if concept not in policy.ids]
+    spelled = {
+        (name or "").casefold() for held in rows for name in _flat(held)
+    }  # few, however many labels there are
+    wider = {
+        name: [k for k in own if any(narrower(name, known) for known in policy.names[answers.concepts[k]])]
+        for name in spelled
+    }
+    wider = {name: columns for name, columns in wider.items() if columns}
+    if wider:
+        for row, held in enumerate(rows):
+            for name in _flat(held):
+                present[row, wider.get((name or "").casefold(), ())] = True
 
 
 def _complete(

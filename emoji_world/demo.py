@@ -70,9 +70,9 @@ def main() -> None:
     spaces = fo.Space(children=[fo.Space(children=[grid]), fo.Space(children=[panel])], orientation="horizontal")
     session = fo.launch_app(dataset, spaces=spaces)
     print(
-        f"\nThe App is open at {session.url} on the panel Concepts - drag the threshold, click a bar, open the tabs. The "
-        f'numbers are in the panel Model Evaluation ("+" beside it); the clips are the dataset {CLIPS}, in the selector '
-        "at the top. Ctrl+C ends it."
+        f"\nThe App is open at {session.url} on the panel Concepts - drag the threshold, click a bar, open the tabs. "
+        f'The numbers are in the panel Model Evaluation ("+" beside it); the clips are the dataset {CLIPS}, in the '
+        "selector at the top. Ctrl+C ends it."
     )
     session.wait(-1)
 

@@ -191,8 +191,8 @@ def test_the_order_of_instances_does_not_matter(rows, random):
 
 def pair(first: str, second: str, **numbers) -> Confusion:
     blank = dict(
-        same_masks=10, first_share=1.0, second_share=1.0, first_wins=5, first_inside=0, second_inside=0, co_present=10,
-        co_firing=1.0, advice="", policy="",
+        same_masks=10, first_share=1.0, second_share=1.0, first_wins=5, second_wins=5, first_inside=0,
+        second_inside=0, co_present=10, co_firing=1.0, advice="", policy="",
     )  # fmt: skip
     return Confusion(first, second, **blank | numbers)
 
@@ -208,7 +208,11 @@ def pair(first: str, second: str, **numbers) -> Confusion:
 def test_a_kind_is_nested(first, second, words):
     advised = advise(pair(first, second, same_masks=4, second_share=0.4))
     assert advised.policy == "nest" and words in advised.advice and "nest it" in advised.advice
-    assert advised.advice.startswith(f"{first!r} and {second!r} claim the same 4 masks (100% of {first!r}, 40% of")
+    shares = {first: "100%", second: "40%"}
+    a, b = advised.first, advised.second
+    assert words.startswith(f"every {a!r} is {b!r}"), "what is nested comes first"
+    claim = f"{a!r} and {b!r} claim the same 4 masks ({shares[a]} of {a!r}, {shares[b]} of {b!r})"
+    assert advised.advice.startswith(claim)
     assert advised.parent is None
 
 
@@ -229,7 +233,7 @@ def test_what_means_the_same_is_merged(first, second, parent):
 
 @pytest.mark.parametrize(("wins", "winner", "most"), [(7, "fox", 7), (3, "wolf", 7), (10, "fox", 10), (0, "wolf", 10)])
 def test_of_look_alikes_the_more_confident_is_kept(wins, winner, most):
-    advised = advise(pair("fox", "wolf", first_share=0.5, second_share=0.3, first_wins=wins))
+    advised = advise(pair("fox", "wolf", first_share=0.5, second_share=0.3, first_wins=wins, second_wins=10 - wins))
     assert advised.policy == "keep best"
     assert f"look-alikes; keep the more confident ({winner!r} in {most} of 10)" in advised.advice
     assert "nest" not in advised.advice

@@ -47,8 +47,12 @@ def set_entry(dataset: fo.Dataset, ledger: Ledger, label: str, entry: Mapping[st
     """Replace what the record says of one concept; ``None`` forgets it."""
     config = _run_config(dataset, ledger) or dataset.init_run()
     config.method, config.ledger, config.frames = METHOD, ledger.name, getattr(config, "frames", ledger.frames)
-    known = {name: held for name, held in (getattr(config, "concepts", None) or {}).items() if name != label}
-    config.concepts = known if entry is None else {**known, label: dict(entry)}
+    known = dict(getattr(config, "concepts", None) or {})
+    if entry is None:
+        known.pop(label, None)
+    else:
+        known[label] = dict(entry)  # where it was, if it was: the order is that of asking
+    config.concepts = known
     _store_run(dataset, ledger, config)
 
 
