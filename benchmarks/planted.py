@@ -66,8 +66,8 @@ class World:
             planted = faults.counts
             judge = _Judge(self.dataset, faults)
             found = find_label_errors(
-                self.dataset, "sam3", "labels", None, exhaustive=True, gt_labels=GT_LABELS, concepts=list(NOUNS),
-                min_score=0.0, progress=False,
+                self.dataset, "sam3", "labels", None, exhaustive=True, concepts=list(NOUNS), min_score=0.0,
+                progress=False,
             )  # fmt: skip
             for kind in KINDS:
                 right = [judge.right(kind, one.label_id) for one in found.of(kind)[: planted[kind]]]

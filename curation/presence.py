@@ -186,7 +186,8 @@ def _resolve(
 def _band(band: Any, level: float) -> tuple[float, float]:
     """Lowest and highest presence of what is uncertain."""
     ends = list(band) if isinstance(band, (tuple, list)) else [band]
-    if len(ends) != 2 and isinstance(band, (tuple, list)) or any(isinstance(end, bool) or not isinstance(end, Real) for end in ends):
+    odd = any(isinstance(end, bool) or not isinstance(end, Real) for end in ends)
+    if odd or (isinstance(band, (tuple, list)) and len(ends) != 2):
         raise CurationError(f"band={band!r} must be a number, or a pair (lowest, highest)")
     low, high = ends if len(ends) == 2 else (level - ends[0], level + ends[0])
     if not 0 <= high - low <= 1 or high < 0 or low > 1:

@@ -5,7 +5,7 @@ Each image is encoded once for all of its phrases, and only images with somethin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -18,9 +18,11 @@ from .label_errors import ledger_name
 
 if __package__ == "curation":
     from zoo.ledger import DEFAULT, Ledger
+    from zoo.provenance import run_info
     from zoo.segment import Progress, build_model, segment
 else:
     from ..zoo.ledger import DEFAULT, Ledger
+    from ..zoo.provenance import run_info
     from ..zoo.segment import Progress, build_model, segment
 
 
@@ -36,7 +38,8 @@ def ask_swaps(
         concepts: with attributes, such as "red cap". Default: all that were asked and have one.
         limit: phrases for each attribute.
         batch_size: images encoded together.
-        **model: of ``load_zoo_model("concepts/sam3-image", …)``: ``checkpoint`` and so on; as the concepts were asked.
+        **model: of ``load_zoo_model("concepts/sam3-image", …)``: ``checkpoint`` and so on. Default: as the record says
+            that the concepts were asked.
 
     Yields:
         progress, as of ``zoo.segment.segment``.
@@ -59,6 +62,12 @@ def ask_swaps(
     if not new or not len(there):
         yield Progress(0, 0, 0, 0)
         return
-    settings = {key: value for key, value in model.items() if value is not None}
-    asking = build_model(list(new), ledger=name, **settings)
+    asking = build_model(list(new), ledger=name, **_as_asked(samples._root_dataset, name, wanted[0], model))
     yield from segment(there, asking, label_field, batch_size=batch_size, skip_existing=True)
+
+
+def _as_asked(dataset: fo.Dataset, ledger: str, concept: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the model: what was said, else what the record has of an earlier concept."""
+    entry = (run_info(dataset, ledger).get("concepts") or {}).get(concept, {})
+    kept = {name: entry.get(name) for name in ("checkpoint", "confidence_thresh", "floor", "cls_token")}
+    return {name: value for name, value in {**kept, **said}.items() if value is not None}

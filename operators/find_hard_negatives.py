@@ -71,7 +71,12 @@ class FindHardNegatives(FindingOperator):
             description='"blue cap" where there is a "red cap": this runs SAM 3, once for each of these images',
         )  # fmt: skip
         if ctx.params.get("ask_swaps"):
-            add_checkpoint(inputs, ctx)
+            inputs.bool(
+                "another_checkpoint", default=False, label="With another checkpoint",
+                description="Off: with the one that was asked before",
+            )  # fmt: skip
+            if ctx.params.get("another_checkpoint"):
+                add_checkpoint(inputs, ctx)
         complete = not ctx.params.get("gt_field") or ctx.params.get("absence")
         mark_problems(inputs, wrong, {"gt_field": self.problem(ctx)} if complete else {})
         return types.Property(inputs, view=types.View(label="Find hard negatives"))
@@ -108,8 +113,9 @@ class FindHardNegatives(FindingOperator):
         from ..curation.swaps import ask_swaps
 
         field = ctx.params.get("label_field") or "sam3"
-        model = {name: value for name, value in common_settings(ctx.params).items() if name != "ledger"}
-        for step in ask_swaps(ctx.target_view(), field, **model):
+        model = common_settings(ctx.params) if ctx.params.get("another_checkpoint") else {}
+        chosen = {name: model[name] for name in ("checkpoint", "device") if model.get(name)}
+        for step in ask_swaps(ctx.target_view(), field, **chosen):
             share, label = step.done / max(step.total, 1), f"{step.done} of {step.total} samples asked"
             if ctx.delegated:
                 ctx.set_progress(progress=share, label=label)

@@ -38,7 +38,7 @@ class QueryPresence(foo.Operator):
         view.add_choice(_ALL, label="A combination: present, absent, in doubt")
         for name, (label, _) in QUERIES.items():
             view.add_choice(name, label=label)
-        inputs.enum("query", view.values(), view=view, default=_ALL, required=True, label="Find samples")
+        inputs.enum("query", view.values(), view=view, default=_ALL, label="Find samples")
         wrong = {}
         if ctx.params.get("query", _ALL) == _ALL:
             for name, label in (("present", "Present"), ("absent", "Absent"), ("uncertain", "In doubt")):

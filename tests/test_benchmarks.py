@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import evaluation, video
+from benchmarks import curation, evaluation, video
 from benchmarks import image as benchmark
 from emoji_world.scenes import sample_scene
 
@@ -130,3 +130,17 @@ def test_evaluation_benchmark_in_small(tmp_path, capsys):
     with pytest.raises(SystemExit):
         evaluation.main(["--official", str(tmp_path)])
     assert "has no" in capsys.readouterr().err
+
+
+def test_curation_benchmark_in_small(tmp_path, capsys):
+    out = tmp_path / "numbers.json"
+    curation.main(
+        ["--scenes", "10", "--seeds", "1", "--samples", "300", "--concepts", "6", "--repeats", "1", "--json", str(out)]
+    )
+    report = json.loads(out.read_text())
+    assert set(report["label_errors"]["ours"]) == {"missing", "wrong", "extra"}
+    assert all(0 <= share <= 1 for found in report["label_errors"]["ours"].values() for share in found)
+    assert report["hard_negatives"]["true labels"][0]["absent"] == 1.0
+    assert report["scale"]["samples"] == 300 and all(spent > 0 for spent in report["scale"]["panel"].values())
+    printed = capsys.readouterr().out
+    assert "precision@k" in printed and "drag the threshold" in printed

@@ -18,6 +18,7 @@ from .tracker_network import TrackerNetwork
 
 #: the small checkpoint that ships with this package
 TINY = Path(__file__).parent.parent / "tiny"
+TINY_NAME = "sam3-tiny"
 #: Meta's weights on the Hugging Face hub; gated
 FACEBOOK = "facebook/sam3"
 
@@ -84,7 +85,9 @@ def load_checkpoint(
     """
     chosen = parse_device(device)
     kind = parse_dtype(dtype, chosen)
-    name = "sam3-tiny" if Path(checkpoint) == TINY else str(checkpoint)
+    if str(checkpoint) == TINY_NAME:  # as records of runs call it
+        checkpoint = TINY
+    name = TINY_NAME if Path(checkpoint) == TINY else str(checkpoint)
     folder = locate(checkpoint)
     config = _read_json(folder / "config.json", name)
     if config.get("model_type") not in ("sam3_video", "sam3"):
