@@ -1,8 +1,9 @@
 """Labels that are missing, wrong, or of nothing, found by comparing them with what SAM 3 found.
 
 No inference: the instances and the presence that the ledger holds are compared with the labels, once; what is
-suspicious is written where people look for it. How it is scored: :mod:`curation.suspicion`. Store instances down to a
-low confidence (``floor=0.05`` when the model is loaded): a doubtful instance on a label is still a word for it.
+suspicious is written where people look for it. How it is scored: :mod:`curation.suspicion`, and
+:mod:`curation.rehearsal`, which makes probabilities of the scores. Store instances down to a low confidence
+(``floor=0.05`` when the model is loaded): a doubtful instance on a label is still a word for it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from . import records
 from .answers import Answers, check_concepts, check_ledger, read_answers
 from .errors import CurationError
 from .instances import Instances, Layout, check_field, compare
+from .rehearsal import rehearse
 from .suspicion import Suspicion, suspect
 from .truth import Said, Truth, read_truth
 
@@ -234,8 +236,10 @@ def judge(
     scores = suspect(
         found, labels, layout.across, layout.among, concept, means, answers.presence, truth.complete, layout.labelled
     )
-    errors = [*_missing(found, scores, min_score), *_on_labels(found, labels, scores, min_score)]
-    errors.sort(key=lambda error: -error.score)
+    likely = rehearse(scores, found, labels, layout.across, concept, means, answers.presence)
+    ranked = [*_missing(found, scores, likely, min_score), *_on_labels(found, labels, scores, likely, min_score)]
+    # probabilities have ties, at 1 most of all: there, the score before counts
+    errors = [error for error, _ in sorted(ranked, key=lambda pair: (-pair[0].score, -pair[1]))]
     notes = []
     if unlabelled:
         shown = ", ".join(map(repr, unlabelled[:5])) + (", …" if len(unlabelled) > 5 else "")
@@ -266,28 +270,34 @@ def meanings(
     return concept, means, [name for k, name in enumerate(answers.concepts) if not known[k]]
 
 
-def _missing(found: Instances, scores: Suspicion, least: float) -> Iterator[LabelError]:
-    for k in np.flatnonzero((scores.missing >= least) & (scores.missing > 0)).tolist():
+def _missing(
+    found: Instances, scores: Suspicion, likely: Suspicion, least: float
+) -> Iterator[tuple[LabelError, float]]:
+    """Errors, and their scores before they became probabilities."""
+    for k in np.flatnonzero((likely.missing >= least) & (scores.missing > 0)).tolist():
         name = found.label[k].item()
-        because = f"{name!r} (confidence {found.confidence[k]:.2f}, real with {scores.real[k]:.0%}) has no label"
-        yield _error("missing", scores.missing[k], name, None, because, found, k)
+        because = f"{name!r} (confidence {found.confidence[k]:.2f}) has no label"
+        yield _error("missing", likely.missing[k], name, None, because, found, k), float(scores.missing[k])
 
 
-def _on_labels(found: Instances, labels: Instances, scores: Suspicion, least: float) -> Iterator[LabelError]:
+def _on_labels(
+    found: Instances, labels: Instances, scores: Suspicion, likely: Suspicion, least: float
+) -> Iterator[tuple[LabelError, float]]:
     for k in range(len(labels)):
         name, rival = labels.label[k].item(), int(scores.claimant[k])
-        wrong, extra = scores.wrong[k], scores.extra[k]
-        if rival >= 0 and wrong >= max(least, extra):
+        wrong, extra = likely.wrong[k], likely.extra[k]
+        raw = scores.wrong[k], scores.extra[k]
+        if rival >= 0 and wrong >= least and (wrong, raw[0]) >= (extra, raw[1]):
             other = found.label[rival].item()
             because = (
                 f"labelled {name!r}, but {other!r} (confidence {found.confidence[rival]:.2f}) has these pixels, and "
                 + ("nothing" if scores.support[k] < 0.05 else "little") + f" speaks for {name!r}"
             )
-            yield _error("wrong", wrong, name, other, because, labels, k)
-        elif extra >= least and extra > 0:
+            yield _error("wrong", wrong, name, other, because, labels, k), float(raw[0])
+        elif extra >= least and raw[1] > 0:
             found_there = "next to nothing" if scores.support[k] > 0 or rival >= 0 else "nothing"
             because = f"labelled {name!r}, but {found_there} was found there"
-            yield _error("extra", extra, name, None, because, labels, k)
+            yield _error("extra", extra, name, None, because, labels, k), float(raw[1])
 
 
 def _error(

@@ -80,19 +80,19 @@ def suspect(
     full = (concept >= 0) & complete[place]
     if labelled is not None:
         full &= labelled[found.image]
-    real = reality(found.confidence, _most(across.first[own], across.iou[own], n) >= SAME, full)
+    real = reality(found.confidence, most(across.first[own], across.iou[own], n) >= SAME, full)
     real[concept < 0] = 0
 
     # a part of a labelled object, or its whole, is explained by the label if that is of its own concept
     within = np.maximum.reduce([across.iou, across.first_inside, across.second_inside])
-    missing = real * (1 - _most(across.first, np.where(own, within, across.iou), n))
+    missing = real * (1 - most(across.first, np.where(own, within, across.iou), n))
     missing[~full] = 0
     doubt = missing
     missing = _once(missing, among)
 
-    support = _most(across.second[own], (real[across.first] * np.clip(across.iou / _PERFECT, 0, 1))[own], m)
+    support = most(across.second[own], (real[across.first] * np.clip(across.iou / _PERFECT, 0, 1))[own], m)
     rival = say & ~own & (across.iou >= SAME)
-    claim = _most(across.second[rival], real[across.first[rival]], m)
+    claim = most(across.second[rival], real[across.first[rival]], m)
     claimant = np.full(m, -1, dtype=np.int64)
     for first, second in zip(across.first[rival], across.second[rival], strict=True):
         if claimant[second] < 0 or real[first] > real[claimant[second]]:
@@ -101,10 +101,10 @@ def suspect(
     asked = means & ~np.isnan(presence[truth.sample])
     judged = asked.any(axis=1)
     replacing = real[across.first[rival]] * (1 - support[across.second[rival]]) * judged[across.second[rival]]
-    doubt = np.maximum(doubt, _most(across.first[rival], replacing, n))
+    doubt = np.maximum(doubt, most(across.first[rival], replacing, n))
 
     near = say & (across.iou >= 0.3)
-    touched = _most(across.second[near], real[across.first[near]], m)
+    touched = most(across.second[near], real[across.first[near]], m)
     felt = _felt(found, truth, concept, asked, presence)
     extra = (1 - support) * (1 - touched) * (1 - felt)
     for scores in (wrong, extra):
@@ -160,7 +160,7 @@ def _once(scores: NDArray[np.float64], among: Overlaps) -> NDArray[np.float64]:
     return scores
 
 
-def _most(places: NDArray[np.int64], values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+def most(places: NDArray[np.int64], values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """(size,) the largest value at each place; 0 where there is none."""
     largest = np.zeros(size)
     np.maximum.at(largest, places, values)

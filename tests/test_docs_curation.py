@@ -1,0 +1,110 @@
+"""The pages on curation are true: their examples run on the demo's dataset, and print what the pages say they print."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import fiftyone as fo
+import pytest
+import torch
+from support.sandbox import REPOSITORY
+
+from emoji_world import demo
+from emoji_world.dataset import CONCEPTS, build_dataset
+from zoo.source import load_model
+
+DOCS = REPOSITORY / "docs"
+PAGES = ("curation", "hard-negatives", "label-errors", "confusions", "thresholds")
+
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+_DECIMAL = re.compile(r"\d+\.(\d+)")
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@dataclass
+class Example:
+    """Python of a page, and what it prints."""
+
+    code: str
+    line: int
+    output: str = ""
+
+
+def read(page: str) -> tuple[list[Example], list[str]]:
+    """The examples of a page, and the blocks that are no example's output: what ``make demo`` prints."""
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    examples, others, end = [], [], 0
+    for block in _BLOCK.finditer(text):
+        between, end = text[end : block.start()], block.end()
+        if block[1] == "python":
+            examples.append(Example(block[2], text[: block.start()].count("\n") + 2))
+        elif between.strip() == "prints" and examples:
+            examples[-1].output = block[2]
+        else:
+            others.append(block[2])
+    return examples, others
+
+
+def run(example: Example, page: str, names: dict) -> str:
+    """What it prints. Its lines are those of the page, in tracebacks."""
+    code = compile("\n" * (example.line - 1) + example.code, str(DOCS / f"{page}.md"), "exec")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, names)
+    return out.getvalue()
+
+
+def check_alike(printed: str, said: str) -> None:
+    """Equal, but for the last digit of decimals: another processor may round otherwise."""
+    assert _DECIMAL.sub("#", printed) == _DECIMAL.sub("#", said), printed
+    for now, then in zip(_DECIMAL.finditer(printed), _DECIMAL.finditer(said), strict=True):
+        assert float(now[0]) == pytest.approx(float(then[0]), abs=1.01 * 10.0 ** -len(then[1])), printed
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Iterator[tuple[fo.Dataset, str]]:
+    """What ``make demo`` makes of images, and what it prints of curation."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads // 2, 1))
+    dataset = build_dataset("sam3-demo-made", tmp_path_factory.mktemp("scenes"))
+    sam3 = load_model("concepts/sam3-tiny-image", classes=list(CONCEPTS))
+    dataset.apply_model(sam3, label_field=demo.LABEL_FIELD, batch_size=8, progress=False)
+    yield dataset, demo.curate(dataset)
+    torch.set_num_threads(threads)
+    dataset.delete()
+
+
+@pytest.fixture
+def dataset(made) -> Iterator[fo.Dataset]:
+    """The demo's dataset under its own name, for one page to change."""
+    if fo.dataset_exists(demo.DATASET):
+        fo.delete_dataset(demo.DATASET)
+    copy = made[0].clone(demo.DATASET)
+    yield copy
+    copy.delete()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_examples_print_is_what_the_page_says(page, dataset):
+    examples, _ = read(page)
+    assert examples
+    names: dict = {"__name__": "__main__"}
+    for example in examples:
+        check_alike(run(example, page, names), example.output)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_page_quotes_is_what_make_demo_prints(page, made):
+    _, quoted = read(page)
+    for block in quoted:
+        check_alike(block, "".join(f"{line}\n" for line in made[1].splitlines() if f"{line}\n" in block))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    for target in _LINK.findall(text):
+        assert (DOCS / target).exists(), target
