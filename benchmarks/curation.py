@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     said = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.curation", description=said)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
-    parser.add_argument("--scenes", type=int, default=300, help="of the emoji world; 0: leave this part out")
+    parser.add_argument("--scenes", type=int, default=400, help="of the emoji world; 0: leave this part out")
     parser.add_argument("--seeds", type=int, default=3, help="how often faults are planted")
     parser.add_argument("--samples", type=int, default=100_000, help="of the large ledger; 0: leave this part out")
     parser.add_argument("--concepts", type=int, default=20, help="of the large ledger")
