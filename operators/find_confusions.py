@@ -10,7 +10,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from .finding import FindingOperator, add_key, kept
-from .form import mark_problems, refusal
+from .form import mark_problems
 from .truth_form import add_choice, guess, label_fields
 
 _POLICIES = {
@@ -85,6 +85,9 @@ class SettleConfusion(foo.Operator):
         inputs.enum("policy", view.values(), view=view, required=True, default="keep best", label="What to do")
         if ctx.params.get("policy") == "relabel":
             wrong["parent"] = inputs.str("parent", required=True, label="Name of both")
+        first, second = ctx.params.get("first"), ctx.params.get("second")
+        same = f"{first!r} cannot be settled with itself" if first and first == second else None
+        mark_problems(inputs, wrong, {"second": same})
         return types.Property(inputs, view=types.View(label="Settle a confusion"))
 
     def execute(self, ctx: Any) -> dict[str, Any]:
@@ -139,9 +142,7 @@ class UndoPolicy(foo.Operator):
         view = types.RadioGroup(orientation="vertical")
         for one in known:
             view.add_choice(one.key, label=str(one))
-        found = inputs.enum("key", view.values(), view=view, required=True, default=known[0].key, label="Undo")
-        problem = refusal(lambda: None)
-        mark_problems(inputs, {"key": found}, {"key": problem})
+        inputs.enum("key", view.values(), view=view, required=True, default=known[0].key, label="Undo")
         return types.Property(inputs, view=types.View(label="Undo what was settled"))
 
     def execute(self, ctx: Any) -> None:
