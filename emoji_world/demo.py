@@ -65,16 +65,22 @@ def main() -> None:
     )
     if os.environ.get("APP") == "0":
         return
-    grid = fo.Panel(type="Samples", pinned=True)
-    panel = fo.Panel(type="concepts")
-    spaces = fo.Space(children=[fo.Space(children=[grid]), fo.Space(children=[panel])], orientation="horizontal")
-    session = fo.launch_app(dataset, spaces=spaces)
+    session = fo.launch_app(dataset, spaces=beside_the_grid("concepts"))
     print(
         f"\nThe App is open at {session.url} on the panel Concepts - drag the threshold, click a bar, open the tabs. "
         f'The numbers are in the panel Model Evaluation ("+" beside it); the clips are the dataset {CLIPS}, in the '
         "selector at the top. Ctrl+C ends it."
     )
     session.wait(-1)
+
+
+def beside_the_grid(panel: str):
+    """The App's layout: samples on the left, a panel on the right, both open."""
+    import fiftyone as fo
+
+    panels = fo.Panel(type="Samples", pinned=True), fo.Panel(type=panel)
+    sides = [fo.Space(children=[one], active_child=one.component_id) for one in panels]
+    return fo.Space(children=sides, orientation="horizontal")
 
 
 def curate(dataset) -> str:

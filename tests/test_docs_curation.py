@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def check_alike(printed: str, said: str) -> None:
 def made(tmp_path_factory) -> Iterator[tuple[fo.Dataset, str]]:
     """What ``make demo`` makes of images, and what it prints of curation."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(threads // 2, 1))
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # as the demo does
     dataset = build_dataset("sam3-demo-made", tmp_path_factory.mktemp("scenes"))
     sam3 = load_model("concepts/sam3-tiny-image", classes=list(CONCEPTS))
     dataset.apply_model(sam3, label_field=demo.LABEL_FIELD, batch_size=8, progress=False)
