@@ -18,19 +18,18 @@ import numpy as np
 from fiftyone import ViewField as F
 
 from . import records
-from .answers import Answers, check_concepts, check_ledger, read_answers
+from .answers import Answers, check_concepts, check_ledger, ledgers_of, read_answers
 from .cofire import SAME_MASK, Cofire, cofire
 from .errors import CurationError
 from .instances import check_field, compare
 from .kin import a_kind
+from .label_errors import ledger_name
 from .nouns import common_parent, senses
 
 if __package__ == "curation":
-    from zoo.ledger import DEFAULT, Ledger
-    from zoo.provenance import ledger_of
+    from zoo.ledger import DEFAULT
 else:
-    from ..zoo.ledger import DEFAULT, Ledger
-    from ..zoo.provenance import ledger_of
+    from ..zoo.ledger import DEFAULT
 
 METHOD = "sam3_confusions"
 KEY = "confusions"
@@ -188,12 +187,12 @@ def confusion_steps(
     for name, value in (("iou", iou), ("sure", sure)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise CurationError(f"{name}={value!r} must be a number in [0, 1]")
+    if not ledgers_of(samples):
+        check_ledger(samples, ledger or DEFAULT)
     path = check_field(samples, label_field, "label_field")
     if key is not None:
         records.check_key(dataset, key, METHOD)
-    bare = path.removeprefix("frames.")
-    book = ledger_of(dataset, bare, path != bare) or ledger_of(dataset, bare) or Ledger()
-    name = ledger or book.name
+    name = ledger or ledger_name(dataset, path, strict=True)
     check_ledger(samples, name)
     answers = read_answers(samples, name, check_concepts(samples, concepts, name), ())
     for done, total, layout in compare(samples, path, use_masks=use_masks):

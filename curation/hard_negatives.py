@@ -13,7 +13,7 @@ import numpy as np
 from fiftyone import ViewField as F
 
 from . import records
-from .answers import check_concepts, check_ledger, read_answers
+from .answers import Answers, check_concepts, check_ledger, ledgers_of, read_answers
 from .cofire import cofire
 from .errors import CurationError
 from .instances import check_field, compare
@@ -21,7 +21,7 @@ from .kin import find_kin
 from .label_errors import ledger_name, meanings
 from .negatives import SOURCES, HardNegative, mine
 from .suspicion import suspect
-from .truth import Said, names_path, read_truth
+from .truth import Said, Truth, names_path, read_truth
 
 if __package__ == "curation":
     from zoo.ledger import DEFAULT, Ledger
@@ -151,6 +151,8 @@ def hard_negative_steps(
         raise CurationError(f"per_concept={per_concept!r} must be a whole number above 0")
     if key is not None:
         records.check_key(dataset, key, METHOD)
+    if not ledgers_of(samples):
+        check_ledger(samples, ledger or DEFAULT)
     found_in = None if label_field is None else check_field(samples, label_field, "label_field")
     name = ledger or (DEFAULT if found_in is None else ledger_name(dataset, found_in))
     check_ledger(samples, name)
@@ -163,7 +165,7 @@ def hard_negative_steps(
     if gt_field is not None:
         policy = said.policy(samples, answers.concepts, name)
         truth = read_truth(samples, answers, said, name)
-    elif tuple(sources) == ("contradicted",) or Ledger(name).verified in samples.get_field_schema():
+    elif tuple(sources) == ("contradicted",) or _any_verdict(samples, name):
         truth = read_truth(samples, answers, said, name)
     labels_in = _boxes_in(samples, gt_field, found_in)
     layout = suspicion = means = None
@@ -185,7 +187,7 @@ def hard_negative_steps(
         answers, truth, kin, layout, concepts=wanted, suspicion=suspicion, means=means, sources=sources,
         per_concept=per_concept, features=features,
     )  # fmt: skip
-    notes = kin.notes() if "neighbour" in sources else []
+    notes = [*(kin.notes() if "neighbour" in sources else []), *_unlabelled(answers, truth)]
     result = HardNegatives(key or "", tuple(found), tuple(notes))
     if key is not None:
         _write(dataset, answers.ids.tolist(), result)
@@ -208,6 +210,23 @@ def as_view(samples: fo.core.collections.SampleCollection, concept: str, key: st
     held = F(f"{key}.classifications").filter(F("label") == concept)
     rank = held.map(F("confidence")).max()
     return samples.match(held.length() > 0).sort_by(rank, reverse=True)
+
+
+def _any_verdict(samples: fo.core.collections.SampleCollection, ledger: str) -> bool:
+    verified = Ledger(ledger).verified
+    paths = [path for path in samples.get_field_schema(flat=True) if path.startswith(f"{verified}.")]
+    return any(samples.count(path) for path in paths)
+
+
+def _unlabelled(answers: Answers, truth: Truth | None) -> list[str]:
+    """A word about concepts that no label means: all of their instances would count as absent."""
+    if truth is None:
+        return []
+    odd = [name for k, name in enumerate(answers.concepts) if not truth.labelled[k] and truth.absent[:, k].any()]
+    if not odd:
+        return []
+    shown = ", ".join(map(repr, odd[:5])) + (", …" if len(odd) > 5 else "")
+    return [f"No label means {shown}: they count as absent. Labelled by another name? Say gt_labels={{concept: name}}"]
 
 
 def _boxes_in(samples: fo.core.collections.SampleCollection, gt_field: str | None, found_in: str | None) -> str | None:

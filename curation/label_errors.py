@@ -20,7 +20,7 @@ from fiftyone import ViewField as F
 from numpy.typing import NDArray
 
 from . import records
-from .answers import Answers, check_concepts, check_ledger, read_answers
+from .answers import Answers, check_concepts, check_ledger, ledgers_of, read_answers
 from .errors import CurationError
 from .instances import Instances, Layout, check_field, compare
 from .rehearsal import rehearse
@@ -183,6 +183,8 @@ def label_error_steps(
         CurationError: no samples, no ledger, unknown fields or concepts, nothing said about what is not labelled.
     """
     dataset = samples._root_dataset
+    if not ledgers_of(samples):
+        check_ledger(samples, ledger or DEFAULT)
     found_in, labels_in = check_field(samples, label_field, "label_field"), check_field(samples, gt_field, "gt_field")
     if found_in == labels_in:
         raise CurationError(f"label_field and gt_field are both {found_in!r}: compare labels with something else")
@@ -193,7 +195,7 @@ def label_error_steps(
     if key is not None:
         marks = [f"{path}.detections.{key}{end}" for path in (found_in, labels_in) for end in _MARKS]
         records.check_key(dataset, key, METHOD, marks)
-    name = ledger or ledger_name(dataset, found_in)
+    name = ledger or ledger_name(dataset, found_in, strict=True)
     check_ledger(samples, name)
     wanted = check_concepts(samples, concepts, name)
     answers = read_answers(samples, name, wanted, ())
@@ -220,10 +222,19 @@ def load_label_errors(dataset: fo.Dataset, key: str = KEY) -> LabelErrors:
     return LabelErrors(key, tuple(LabelError(**row) for row in held.errors), tuple(held.notes))
 
 
-def ledger_name(dataset: fo.Dataset, path: str) -> str:
-    """Name of the ledger that belongs to a field of instances; the default one, if none does."""
+def ledger_name(dataset: fo.Dataset, path: str, strict: bool = False) -> str:
+    """Name of the ledger that belongs to a field of instances; the default one, if none does.
+
+    Raises:
+        CurationError: none does, and ``strict``.
+    """
     bare = path.removeprefix("frames.")
     book = ledger_of(dataset, bare, frames=path.startswith("frames.")) or ledger_of(dataset, bare)
+    if book is None and strict:
+        raise CurationError(
+            f"label_field {path!r} holds nothing that SAM 3 found: it belongs to no ledger of {dataset.name!r}, which "
+            f"has {ledgers_of(dataset)}. If it does, say ledger=…"
+        )
     return DEFAULT if book is None else book.name
 
 

@@ -28,6 +28,7 @@ from .cofire import PART, SAME_MASK
 from .confusion import POLICIES
 from .errors import CurationError
 from .instances import Instances, Overlaps, check_field, compare
+from .kin import a_kind
 
 if __package__ == "curation":
     from zoo.engine.errors import ConceptError
@@ -101,6 +102,10 @@ def apply_policy(
     if book.name not in ledgers_of(samples):
         raise CurationError(f"{path!r} belongs to no ledger of {dataset.name!r}; it has {ledgers_of(samples)}")
     check_concepts(samples, [first, second], book.name)
+    if not len(samples):
+        raise CurationError(f"There is nothing to settle: no samples in this dataset or view of {dataset.name!r}")
+    if policy == "nest":
+        _check_nesting(dataset, first, second)
     if first == second:
         raise CurationError(f"{first!r} cannot be settled with itself")
     if isinstance(iou, bool) or not isinstance(iou, Real) or not 0 < iou <= 1:
@@ -136,6 +141,7 @@ def undo_policy(dataset: fo.Dataset, key: str | None = None) -> Applied:
     Raises:
         CurationError: there is none; a later one changed the same concepts, and has to be undone first.
     """
+    dataset = dataset._root_dataset
     known = applied_policies(dataset)
     if not known:
         raise CurationError(f"No policy was applied to {dataset.name!r}: there is nothing to undo")
@@ -172,6 +178,14 @@ def applied_policies(dataset: fo.Dataset) -> list[Applied]:
         config = dataset.get_run_info(key).config.serialize()
         found.append(Applied(key, **{name: config[name] for name in Applied.__dataclass_fields__ if name != "key"}))
     return sorted(found, key=lambda one: int(one.key.rsplit("_", 1)[1]))
+
+
+def _check_nesting(dataset: fo.Dataset, inner: str, outer: str) -> None:
+    if a_kind(outer, inner):
+        raise CurationError(f"Every {outer!r} is {inner!r}: nest {outer!r} in {inner!r}, and not the other way round")
+    for one in applied_policies(dataset):
+        if one.policy == "nest" and (one.first, one.second) == (outer, inner):
+            raise CurationError(f"{outer!r} is nested in {inner!r} already: undo {one.key!r} first")
 
 
 def _check_parent(

@@ -176,6 +176,8 @@ def _resolve(
     samples: fo.core.collections.SampleCollection, concept: str, ledger: str, threshold: float | None
 ) -> tuple[str, float]:
     book = check_ledger(samples, ledger)
+    if not isinstance(concept, str):
+        raise CurationError(f"One concept is wanted, got {concept!r}; where(present=[…]) takes several")
     check_concepts(samples, [concept], ledger)
     level = thresholds_of(samples, ledger)[concept] if threshold is None else threshold
     if isinstance(level, bool) or not isinstance(level, Real) or not 0 <= level <= 1:

@@ -109,6 +109,10 @@ def delete_findings(dataset: fo.Dataset, key: str) -> None:
     """
     if not dataset.has_run(key) or not hasattr(dataset.get_run_info(key).config, "made"):  # what store() writes
         raise CurationError(f"{dataset.name!r} has no findings {key!r}")
+    if dataset.get_run_info(key).config.method == "sam3_policy":  # its record holds what it took away
+        raise CurationError(
+            f"{key!r} changed labels, and its record can bring them back: use undo_policy(dataset, {key!r})"
+        )
     clear(dataset, getattr(dataset.get_run_info(key).config, "fields", None) or ())
     dataset.delete_run(key)
 

@@ -14,7 +14,7 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
-from .answers import Answers, check_ledger
+from .answers import Answers, check_concepts, check_ledger
 from .attributes import narrower
 from .errors import CurationError
 
@@ -132,20 +132,26 @@ def read_truth(
 
 
 def verify(
-    samples: fo.core.collections.SampleCollection, concept: str, present: bool, *, ledger: str = DEFAULT
+    samples: fo.core.collections.SampleCollection, concept: str, present: bool | None, *, ledger: str = DEFAULT
 ) -> int:
     """A person says that a concept is, or is not, in each of these samples; kept in ``<ledger>_verified.<concept>``.
 
     Args:
         samples: the samples looked at, such as ``dataset.select(session.selected)``.
-        concept: any, asked or not.
-        present: what they have in common.
+        concept: one that was asked.
+        present: what they have in common; None takes back what was said.
         ledger: name of the ledger.
 
     Returns:
         of how many.
+
+    Raises:
+        CurationError: no ledger, the concept was not asked, or ``present`` is neither true nor false nor None.
     """
     check_ledger(samples, ledger)
+    check_concepts(samples, [concept], ledger)
+    if present is not None and not isinstance(present, (bool, np.bool_)):
+        raise CurationError(f"present={present!r} of {concept!r} must be True, False, or None to take it back")
     dataset, book = samples._root_dataset, Ledger(ledger)
     name = book.verified
     schema = dataset.get_field_schema(flat=True)
@@ -157,7 +163,7 @@ def verify(
     bare = samples.exists(name, bool=False)
     if len(bare):  # a value cannot be set within a document that is not there
         bare.set_values(name, [fo.DynamicEmbeddedDocument() for _ in range(len(bare))])
-    samples.set_values(path, [bool(present)] * len(samples))
+    samples.set_values(path, [None if present is None else bool(present)] * len(samples))
     return len(samples)
 
 

@@ -317,7 +317,8 @@ def settled(page):
         page.wait_for_timeout(200)
         busy = page.evaluate(
             """() => [...document.querySelectorAll('[role=progressbar]')].some(e => e.checkVisibility())
-                || [...document.querySelectorAll('[data-cy=looker] canvas')].some(e => !e.hasAttribute('canvas-loaded'))"""
+                || [...document.querySelectorAll('[data-cy=looker] canvas')]
+                    .some(e => !e.hasAttribute('canvas-loaded'))"""
         )
         quiet = 0 if busy else quiet + 1
 
@@ -346,9 +347,13 @@ def clipped(page):
     """What reaches out of the panel on the right, and names of tabs that are cut off."""
     return page.evaluate(
         """selector => {
-            const panel = document.querySelector(selector), edge = panel.getBoundingClientRect().left + panel.clientWidth;
+            const panel = document.querySelector(selector);
+            const edge = panel.getBoundingClientRect().left + panel.clientWidth;
             const all = [...panel.querySelectorAll('*')].filter(e => e.checkVisibility({visibilityProperty: true}));
-            const wide = all.filter(e => e.getBoundingClientRect().width && e.getBoundingClientRect().right > edge + 0.5);
+            const wide = all.filter(e => {
+                const place = e.getBoundingClientRect();
+                return place.width && place.right > edge + 0.5;
+            });
             const cut = all.filter(e => e.getAttribute('role') === 'tab').filter(e => {
                 const row = e.closest('[role=tablist]').parentElement.getBoundingClientRect();
                 return e.scrollWidth > e.clientWidth || e.getBoundingClientRect().right > row.right + 0.5;

@@ -152,7 +152,7 @@ def test_the_worst_come_first_and_say_why(three):
     ]  # fmt: skip
     assert [error.because for error in errors.errors] == [
         "labelled 'dog', but nothing was found there",
-        "'dog' (confidence 0.90, real with 90%) has no label",
+        "'dog' (confidence 0.90) has no label",
         "labelled 'cat', but 'dog' (confidence 0.80) has these pixels, and nothing speaks for 'cat'",
     ]
     assert errors.counts == {"missing": 1, "wrong": 1, "extra": 1}

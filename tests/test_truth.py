@@ -14,6 +14,7 @@ from support.ledgers import A, B, ask, places, rectangle, shared, video
 
 from curation.answers import read_answers
 from curation.errors import CurationError
+from curation.hard_negatives import find_hard_negatives
 from curation.label_errors import find_label_errors
 from curation.truth import Said, Truth, names_path, read_truth, verify
 from evaluation.saco import NEGATIVES, NOT_EXHAUSTIVE
@@ -290,10 +291,28 @@ def test_a_verdict_can_be_reversed(pets):
     assert dataset.match(F("sam3_verified.dog") == True).values("id") == [dataset.last().id]  # noqa: E712
 
 
+@pytest.mark.parametrize(
+    ("concept", "present", "words"),
+    [("dgo", True, "the nearest that were: 'dog'"), ("dog", "no", "must be True, False, or None"), ("dog", 1, "None")],
+)
+def test_verdicts_that_mean_nothing_are_refused(pets, concept, present, words):
+    dataset = pets(None, None)
+    with pytest.raises(CurationError, match=words):
+        verify(dataset, concept, present)
+    assert "sam3_verified" not in dataset.get_field_schema()
+
+
+def test_a_verdict_can_be_taken_back(pets):
+    dataset = pets(boxes(), boxes("dog"))
+    verify(dataset, "dog", True)
+    verify(dataset, "dog", None)
+    assert dataset.count("sam3_verified.dog") == 0
+    assert find_hard_negatives(dataset, None, None, None, progress=False).found == ()
+
+
 def test_pairs_that_were_not_asked_can_be_verified(pets):
     dataset = pets(boxes(), boxes("dog"), presence={"dog": [None, None], "cat": 0.5})
     verify(dataset, "dog", True)
-    verify(dataset, "bird", False)  # not a concept of this ledger at all
     assert facts(truth_of(dataset, **ALL)) == ["++", "--"]
 
 

@@ -22,8 +22,11 @@ TABS = {
 }  # fmt: skip
 
 
-#: around the content, within the panel: the App's own padding would push the content out of it on the right
-_ROOM = {"container": {"sx": {"padding": "8px 16px", "boxSizing": "border-box", "width": "100%"}}}
+#: around the content, within the panel: the App's own padding would push the content out of it on the right; and its
+#: only column would be as wide as what is in it, another width in each tab
+_ROOM = {"container": {"sx": {
+    "padding": "8px 16px", "boxSizing": "border-box", "width": "100%", "& > div": {"justifyContent": "stretch"},
+}}}  # fmt: skip
 #: five tabs must fit beside the grid
 _NARROW = {"tabs": {"sx": {"minHeight": "40px"}}, "tab": {"sx": {"minWidth": 0, "padding": "8px 9px"}}}
 
@@ -123,7 +126,7 @@ class ConceptsPanel(PresenceTab, NegativesTab, ErrorsTab, ConfusionsTab, Thresho
 
     def _offer(self, panel: types.Object) -> None:
         words(panel, "no_ledger", (
-            "### No concepts yet\nThis dataset has no concept ledger. Ask SAM 3 for some: it finds every instance, and "
+            "**No concepts yet.** This dataset has no concept ledger. Ask SAM 3 for some: it finds every instance, and "
             "keeps, for every image, how sure it is that there is any."
         ))  # fmt: skip
         main_button(panel, "segment", "Ask SAM 3", self.on_segment, icon="auto_awesome")

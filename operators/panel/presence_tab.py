@@ -13,6 +13,8 @@ _BUTTONS = (
     ("present", "Present"), ("absent", "Absent"), ("uncertain", "In doubt"), ("suppressed", "Phantoms"),
     ("without_instances", "No instance"), ("rich", "Rich"),
 )  # fmt: skip
+#: within the App's wide padding: the thumb stands below the histogram's line, and the words follow closely
+_UNDER_THE_AXIS = {"container": {"sx": {"margin": "-24px 0 -32px 32px"}}}
 
 
 class PresenceTab:
@@ -33,7 +35,9 @@ class PresenceTab:
         )  # fmt: skip
         panel.float(
             "threshold", default=round(level, 2), min=0, max=1, label="Threshold", on_change=self.on_threshold,
-            view=types.SliderView(label="Threshold", value_precision=2),
+            view=types.SliderView(
+                label="Threshold", value_precision=2, label_position="top", componentsProps=_UNDER_THE_AXIS
+            ),
         )  # fmt: skip
         now = overview(answers, concept, level)
         unasked = f" · {now.unasked} not asked" if now.unasked else ""

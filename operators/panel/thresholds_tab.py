@@ -23,7 +23,9 @@ class ThresholdsTab:
             ))  # fmt: skip
         else:
             words(panel, "reliability_title", "Presence is reliable where its dots are on the diagonal")
-            panel.plot("reliability", layout=reliability_layout(), config=dict(displayModeBar=False))
+            layout = reliability_layout()
+            layout |= dict(showlegend=True, margin=dict(layout["margin"], t=36))  # the App shows no legend unless asked
+            panel.plot("reliability", layout=layout, config=dict(displayModeBar=False))
             table(
                 panel, "points",
                 {"concept": "concept", "threshold": "threshold", "quality": "reached", "pairs": "pairs +/-",
