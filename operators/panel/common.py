@@ -11,6 +11,8 @@ from fiftyone.operators import types
 PLUGIN = "@concepts/sam3"
 #: rows of a table; who wants more takes the view
 ROWS = 8
+#: of forms that are opened from here: the view in the grid is one that the panel set, and no choice of the person's
+WHOLE = {"view_target": "DATASET"}
 
 
 def uri(name: str) -> str:

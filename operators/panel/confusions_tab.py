@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .common import ROWS, label_field, main_button, row_of, show, table, told, uri, words
+from .common import ROWS, WHOLE, label_field, main_button, row_of, show, table, told, uri, words
 
 
 class ConfusionsTab:
@@ -60,7 +60,7 @@ class ConfusionsTab:
         """The form, filled in as advised: a person says yes."""
         found = self._confusions(ctx)
         one = found.pairs[row_of(ctx)]
-        params = dict(label_field=found.label_field, first=one.first, second=one.second, policy=one.policy)
+        params = dict(WHOLE, label_field=found.label_field, first=one.first, second=one.second, policy=one.policy)
         if one.parent:
             params["parent"] = one.parent
         ctx.prompt(uri("settle_confusion"), params=params, on_success=self.on_found)
@@ -75,4 +75,4 @@ class ConfusionsTab:
         self.refresh(ctx)
 
     def on_find_confusions(self, ctx: Any) -> None:
-        ctx.prompt(uri("find_confusions"), params=dict(label_field=label_field(ctx)), on_success=self.on_found)
+        ctx.prompt(uri("find_confusions"), params=dict(WHOLE, label_field=label_field(ctx)), on_success=self.on_found)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .common import ROWS, label_field, main_button, row_of, show, state, table, told, uri, words
+from .common import ROWS, WHOLE, label_field, main_button, row_of, show, state, table, told, uri, words
 from .negatives_tab import _names
 
 _KINDS = {"missing": "Missing", "wrong": "Wrong", "extra": "Extra"}
@@ -85,4 +85,4 @@ class ErrorsTab:
         show(ctx, found.patches(ctx.dataset, kind), found.of(kind)[0].field)
 
     def on_find_errors(self, ctx: Any) -> None:
-        ctx.prompt(uri("find_label_errors"), params=dict(label_field=label_field(ctx)), on_success=self.on_found)
+        ctx.prompt(uri("find_label_errors"), params=dict(WHOLE, label_field=label_field(ctx)), on_success=self.on_found)

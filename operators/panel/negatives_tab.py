@@ -7,7 +7,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .common import ROWS, label_field, main_button, row_of, show, state, table, told, uri, words
+from .common import ROWS, WHOLE, label_field, main_button, row_of, show, state, table, told, uri, words
 
 
 class NegativesTab:
@@ -73,7 +73,8 @@ class NegativesTab:
         show(ctx, found.view(ctx.dataset), label_field(ctx), found.key)
 
     def on_find_negatives(self, ctx: Any) -> None:
-        ctx.prompt(uri("find_hard_negatives"), params=dict(label_field=label_field(ctx)), on_success=self.on_found)
+        params = dict(WHOLE, label_field=label_field(ctx))
+        ctx.prompt(uri("find_hard_negatives"), params=params, on_success=self.on_found)
 
 
 def _names(ctx: Any, ids: list[str]) -> dict[str, str]:

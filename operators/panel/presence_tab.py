@@ -13,8 +13,9 @@ _BUTTONS = (
     ("present", "Present"), ("absent", "Absent"), ("uncertain", "In doubt"), ("suppressed", "Phantoms"),
     ("without_instances", "No instance"), ("rich", "Rich"),
 )  # fmt: skip
-#: within the App's wide padding: the thumb stands below the histogram's line, and the words follow closely
-_UNDER_THE_AXIS = {"container": {"sx": {"margin": "-24px 0 -32px 32px"}}}
+#: within the App's wide padding: the thumb stands below the histogram's line, its number clear of the label, and the
+#: words follow closely
+_UNDER_THE_AXIS = {"container": {"sx": {"margin": "-32px 0 -32px 32px"}}, "slider": {"sx": {"marginTop": "20px"}}}
 
 
 class PresenceTab:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .common import ledger, main_button, row_of, state, table, told, uri, words
+from .common import WHOLE, ledger, main_button, row_of, state, table, told, uri, words
 
 
 class ThresholdsTab:
@@ -90,7 +90,7 @@ class ThresholdsTab:
         ctx.panel.set_state("level", None)
 
     def on_find_thresholds(self, ctx: Any) -> None:
-        ctx.prompt(uri("pick_thresholds"), params=dict(ledger=ledger(ctx)), on_success=self.on_found)
+        ctx.prompt(uri("pick_thresholds"), params=dict(WHOLE, ledger=ledger(ctx)), on_success=self.on_found)
 
 
 def _row(one: Any) -> dict[str, str]:
