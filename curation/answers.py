@@ -15,8 +15,6 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
-from fiftyone import ViewExpression
-from fiftyone import ViewField as F
 from numpy.typing import NDArray
 
 from .errors import CurationError
@@ -203,12 +201,33 @@ def _read(
     samples: fo.core.collections.SampleCollection, book: Ledger, concepts: Sequence[str], kinds: Sequence[str]
 ) -> tuple[NDArray[np.str_], dict[str, NDArray[np.float64]]]:
     paths = [book.path(kind, concept) for kind in kinds for concept in concepts]
-    rows = samples.values(ViewExpression([F("_id").to_string(), *map(F, paths)]))
-    ids = np.array([row[0] for row in rows], dtype=str)
-    numbers = np.array([row[1:] for row in rows], dtype=np.float64).reshape(len(rows), len(kinds), len(concepts))
+    rows = _numbers(samples, paths)
+    together = rows["_id"].tobytes().hex()
+    ids = np.array([together[at : at + 24] for at in range(0, len(together), 24)], dtype=str)
+    numbers = rows["numbers"]["value"].reshape(len(rows), len(kinds), len(concepts)).copy()
     for array in (ids, numbers):
         array.setflags(write=False)  # kept, and handed out again
     return ids, {kind: numbers[:, k] for k, kind in enumerate(kinds)}
+
+
+def _numbers(samples: fo.core.collections.SampleCollection, paths: Sequence[str]) -> NDArray[Any]:
+    """(N,) records of ``_id``, 12 bytes, and ``numbers[...]["value"]``, (P,) float64; ``nan`` where there is none.
+
+    A row whose values are all doubles has the same length in BSON as every other, so that whole batches are arrays
+    as they come. To decode them one by one takes four times as long as the database does.
+    """
+    number = np.dtype([("kind", "u1"), ("name", "S6"), ("value", "<f8")])  # a byte, "n0000" and a zero, the value
+    row = np.dtype([
+        ("length", "<i4"), ("kind", "u1"), ("name", "S4"), ("_id", "V12"), ("numbers", number, (len(paths),)),
+        ("end", "u1"),
+    ])  # fmt: skip
+    wanted = {f"n{k:04}": {"$toDouble": {"$ifNull": [f"${path}", float("nan")]}} for k, path in enumerate(paths)}
+    pipeline = samples.view()._pipeline(pipeline=[{"$project": {"_id": True, **wanted}}])
+    batches = samples._root_dataset._sample_collection.aggregate_raw_batches(pipeline, allowDiskUse=True)
+    rows = np.frombuffer(b"".join(batches), dtype=row)
+    if len(rows) and not (rows["length"] == row.itemsize).all():
+        raise RuntimeError("the database's answer has another form than was asked for")  # never seen; else: nonsense
+    return rows
 
 
 def _state(samples: fo.core.collections.SampleCollection) -> tuple:

@@ -40,12 +40,14 @@ class HardNegatives:
     Attributes:
         key: the field that holds it.
         found: the highest score first.
-        notes: what has to be chosen or could not be used, a sentence each.
+        notes: what could not be used as it is, a sentence each.
+        ambiguous: concepts of several senses, whose neighbours were not used: what there is to choose, a sentence each.
     """
 
     key: str
     found: tuple[HardNegative, ...]
     notes: tuple[str, ...] = ()
+    ambiguous: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.found)
@@ -74,7 +76,7 @@ class HardNegatives:
     def __str__(self) -> str:
         lines = [f"{len(self)} hard negatives: " + ", ".join(f"{name} {n}" for name, n in self.counts.items())]
         lines += [f"  {one.score:.2f}  {one.because}" for one in self.found[:5]]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *self.notes, *self.ambiguous])
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,8 @@ def hard_negative_steps(
         answers, truth, kin, layout, concepts=wanted, suspicion=suspicion, means=means, sources=sources,
         per_concept=per_concept, features=features,
     )  # fmt: skip
-    notes = [*(kin.notes() if "neighbour" in sources else []), *_unlabelled(answers, truth)]
-    result = HardNegatives(key or "", tuple(found), tuple(notes))
+    ambiguous = kin.notes() if "neighbour" in sources else []
+    result = HardNegatives(key or "", tuple(found), tuple(_unlabelled(answers, truth)), tuple(ambiguous))
     if key is not None:
         _write(dataset, answers.ids.tolist(), result)
     yield Step(len(answers), len(answers), result)
@@ -202,7 +204,7 @@ def load_hard_negatives(dataset: fo.Dataset, key: str = KEY) -> HardNegatives:
     """
     _, held = records.load(dataset, key, METHOD)
     found = [HardNegative(**dict(row, sources=tuple(row["sources"]))) for row in held.found]
-    return HardNegatives(key, tuple(found), tuple(held.notes))
+    return HardNegatives(key, tuple(found), tuple(held.notes), tuple(held.ambiguous))
 
 
 def as_view(samples: fo.core.collections.SampleCollection, concept: str, key: str = KEY) -> fo.DatasetView:
@@ -268,5 +270,7 @@ def _write(dataset: fo.Dataset, ids: Sequence[str], result: HardNegatives) -> No
         dataset.set_values(key, values, key_field="id")
     records.store(
         dataset, key, METHOD, dict(counts=result.counts, samples=len(ids)),
-        dict(found=[asdict(one) for one in result.found], notes=list(result.notes)), fields=[key],
+        dict(
+            found=[asdict(one) for one in result.found], notes=list(result.notes), ambiguous=list(result.ambiguous),
+        ), fields=[key],
     )  # fmt: skip

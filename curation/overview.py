@@ -7,9 +7,8 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
-from fiftyone import ViewField as F
 
-from .answers import Answers, read_answers, thresholds_of
+from .answers import Answers, thresholds_of
 from .presence import BAND, LOUD
 
 if __package__ == "curation":
@@ -62,14 +61,13 @@ def companions(
     samples: fo.core.collections.SampleCollection, concept: str, ledger: str = DEFAULT, most: int = 6
 ) -> list[dict[str, Any]]:
     """The concepts that are present where this one is: in how many samples, and in which share of its own."""
-    level = thresholds_of(samples, ledger)[concept]
-    there = samples.match(F(Ledger(ledger).path("presence", concept)) >= level)
-    if not len(there):
-        return []
-    answers = read_answers(there, ledger, kinds=())
-    both = answers.present.sum(axis=0)
-    order = [int(j) for j in np.argsort(-both, kind="stable") if answers.concepts[j] != concept and both[j] > 0]
-    return [
-        dict(concept=answers.concepts[j], both=int(both[j]), share=round(int(both[j]) / len(answers), 3))
-        for j in order[:most]
-    ]  # fmt: skip
+    levels, book = thresholds_of(samples, ledger), Ledger(ledger)
+    # of the database's own order, where nothing is less than any number: what was not asked is not there
+    there = {name: {"$gte": [f"${book.path('presence', name)}", level]} for name, level in levels.items()}
+    sums = {f"n{k}": {"$sum": {"$cond": [there[name], 1, 0]}} for k, name in enumerate(levels)}
+    pipeline = [{"$match": {"$expr": there[concept]}}, {"$group": {"_id": None, "all": {"$sum": 1}, **sums}}]
+    for row in samples.view()._aggregate(pipeline=pipeline):  # one row, or none where the concept is nowhere
+        both = {name: row[f"n{k}"] for k, name in enumerate(levels) if name != concept and row[f"n{k}"]}
+        order = sorted(both, key=both.__getitem__, reverse=True)  # ties stay in the order in which they were asked
+        return [dict(concept=name, both=both[name], share=round(both[name] / row["all"], 3)) for name in order[:most]]
+    return []

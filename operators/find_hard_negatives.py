@@ -148,7 +148,8 @@ class FindHardNegatives(FindingOperator):
 
     def summary(self, result: Any) -> str:
         words = f"{len(result)} hard negatives of {len(result.counts)} concepts"
-        return words + (f". {len(result.notes)} concepts are ambiguous: choose their senses" if result.notes else "")
+        chosen = f"{len(result.ambiguous)} concepts are ambiguous: choose their senses" if result.ambiguous else None
+        return ". ".join(filter(None, [words, *result.notes, chosen]))
 
 
 def _ambiguous(ctx: Any) -> dict[str, Any]:

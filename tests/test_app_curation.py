@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import time
 
 import fiftyone as fo
+import numpy as np
 import pytest
-from support.browser import eventually, open_dataset, screenshot
+from support.browser import drag, eventually, open_dataset, screenshot
+from support.ledgers import ask
 
+from curation.answers import read_answers, thresholds_of
+from curation.charts import edges
+from curation.confusion import load_confusions
+from curation.hard_negatives import load_hard_negatives
+from curation.label_errors import load_label_errors
+from curation.overview import overview
+from curation.policies import applied_policies
+from curation.presence import present
+from curation.thresholds import load_thresholds
 from emoji_world.dataset import CONCEPTS, build_dataset
 from emoji_world.demo import curate
-from zoo.ledger import Ledger
 from zoo.sidebar import show
 from zoo.source import load_model
 
 TABS = ("Presence", "Hard negatives", "Label errors", "Confusions", "Thresholds")
 PANEL = "[data-cy=panel-content-concepts]"
+MODAL = "[data-cy=operators-prompt-modal]"
 ROWS = 8
-NAMES = (f"curation-app-{k}" for k in itertools.count())
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """What ``make demo`` makes of images: with fewer, too few thresholds could be picked."""
-    dataset = build_dataset("curation-app", tmp_path_factory.mktemp("media"), count=60)
+@pytest.fixture
+def curated(tmp_path):
+    """What ``make demo`` makes of images: with fewer scenes, most concepts have too few for a threshold."""
+    dataset = build_dataset("curation-app", tmp_path / "media", count=60)
     model = load_model("concepts/sam3-tiny-image", classes=list(CONCEPTS))
     dataset.apply_model(model, label_field="sam3", batch_size=8, progress=False)
-    dataset.app_config.color_scheme = fo.ColorScheme(color_by="value")
-    show(dataset, Ledger("sam3"), list(CONCEPTS))
+    show(dataset, model.ledger, list(CONCEPTS))
     curate(dataset)
-    # Every event of a panel makes the App repaint what it draws in the grid, and masks that it is asked to repaint
-    # before it is done are gone for good. So little is drawn here.
+    dataset.app_config.color_scheme = fo.ColorScheme(color_by="value")
+    # Whatever changes in a panel makes the App repaint what is drawn in the grid, and masks that are to be repainted
+    # twice at once are gone for good. So little is drawn here.
     dataset.app_config.active_fields = fo.ActiveFields(exclude=False, paths=["sam3"])
     dataset.save()
     yield dataset
@@ -41,36 +50,153 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def curated(original):
-    """A copy, under a name of its own: the App's server remembers which panels were open on a dataset."""
-    dataset = original.clone(next(NAMES), persistent=True)
+def scenes(tmp_path):
+    """A few of them, under a name of their own: the App's server remembers which panels were open on a dataset."""
+    dataset = build_dataset(f"curation-{tmp_path.name}", tmp_path / "media", count=4)
     yield dataset
     dataset.delete()
 
 
 @pytest.mark.browser
-def test_without_a_ledger_the_panel_offers_to_ask(app, browser_page, tmp_path):
-    dataset = build_dataset(next(NAMES), tmp_path / "media", count=4)
+def test_a_person_goes_through_the_panel(app, browser_page, curated):
     page = browser_page
-    open_dataset(page, app, dataset.name)
-    page.locator("[data-cy=new-panel-btn]").first.click()
-    page.locator("[data-cy=new-panel-option-concepts]").click()
-    panel(page).get_by_text("This dataset has no concept ledger").wait_for()
-    assert not panel(page).get_by_role("tab").count()
-    press(page, "Ask SAM 3")
-    page.locator("[data-cy=operators-prompt-modal]").get_by_text("Short noun phrases").wait_for()
-    dataset.delete()
+    sent = []
+    page.on("request", lambda request: sent.append(request.post_data or "") if "graphql" in request.url else None)
+    open_panel(page, app, curated)
+    bars(page).first.wait_for()
+    drag(page, page.locator("[data-cy=fo-grid-actions] .MuiSlider-thumb").last, right=6)  # larger samples
+    settled(page, quiet=8)
+
+    # presence: of the first concept; of another; above a threshold; of a bar; as a saved view
+    first = read_answers(curated).concepts[0]
+    assert concept_box(page).input_value() == first
+    assert bars(page).count() == 20
+    has_counts(page, overview(read_answers(curated, concepts=[first]), first))
+    choose(page, "cap")
+    answers = read_answers(curated, concepts=["cap"])
+    has_counts(page, overview(answers, "cap"))
+    assert thumb_at(page) == 0.5
+    drag(page, panel(page).locator(".MuiSlider-thumb").last, right=150)
+    eventually(page, lambda: thumb_at(page) > 0.75)
+    level = thumb_at(page)
+    assert overview(answers, "cap", level).present < overview(answers, "cap").present  # else nothing is shown by it
+    has_counts(page, overview(answers, "cap", level))
+    assert clipped(page) == []
+
+    counts, marks = np.histogram(answers.presence[:, 0], edges())
+    in_bar = answers.presence[:, 0] >= marks[-2]
+    click_bar(page, 19)
+    in_grid(page, curated, sent, answers.ids[in_bar].tolist())
+    assert counts[19] == in_bar.sum() > 1
+    click_bar(page, 14)  # one sample
+    in_grid(page, curated, sent, answers.ids[np.digitize(answers.presence[:, 0], marks) == 15].tolist())
+
+    press(page, "Present")
+    wanted = present(curated, "cap", threshold=level).values("id")
+    in_grid(page, curated, sent, wanted)
+    picture(page, "curation-presence")
+    press(page, "Save this view")
+    eventually(page, lambda: "cap: present" in filled_in(page))
+    execute(page)
+    eventually(page, lambda: curated.reload() or curated.has_saved_view("cap: present"))
+    assert curated.load_saved_view("cap: present").values("id") == wanted
+
+    # hard negatives
+    negatives = load_hard_negatives(curated)
+    mine = negatives.of("cap")
+    assert mine
+    tab(page, "Hard negatives")
+    reads(page, f"{len(mine)} hard negatives of cap, {len(negatives)} of all concepts")
+    has_rows(page, [one.because for one in mine])
+    assert clipped(page) == []
+    row_button(page, 0).click()
+    in_grid(page, curated, sent, [mine[0].sample_id])
+    press(page, "Show all")
+    in_grid(page, curated, sent, negatives.view(curated).values("id"))
+    picture(page, "curation-negatives")
+
+    # confusions: an advice is followed in the whole dataset, whatever is in the grid; and undone
+    confusions = load_confusions(curated)
+    pair = confusions.pairs[0]
+    tab(page, "Confusions")
+    has_rows(page, [one.advice for one in confusions.pairs])
+    before = stored(curated)
+    row_button(page, 0, 1).click()
+    eventually(page, lambda: {pair.first, pair.second} <= set(filled_in(page)))
+    chosen = page.locator(MODAL).locator("input:checked").evaluate_all("all => all.map(e => e.value)")
+    assert pair.policy == "nest" and "nest" in chosen
+    execute(page)
+    eventually(page, lambda: curated.reload() or applied_policies(curated))
+    after = stored(curated)
+    nested = [key for key in before if after[key] != before[key]]
+    assert len(nested) == pair.same_masks and before.keys() == after.keys()
+    for key in nested:
+        parent = after["sam3", after[key]["parent"]]
+        assert (after[key]["label"], parent["label"]) == (pair.first, pair.second)
+    reads(page, "Settled last")
+    assert clipped(page) == []
+    row_button(page, 0).click()
+    in_grid(page, curated, sent, confusions.view(curated, pair.first, pair.second).values("id"))
+    picture(page, "curation-confusions")
+    press(page, "Undo")
+    eventually(page, lambda: curated.reload() or not applied_policies(curated))
+    assert stored(curated) == before
+    eventually(page, lambda: "Settled last" not in seen(page))
+
+    # thresholds
+    found = load_thresholds(curated)
+    assert found.points and "sam3_calibrated" not in curated.get_field_schema()
+    assert not found.points.items() & thresholds_of(curated).items()
+    tab(page, "Thresholds")
+    panel(page).locator(".js-plotly-plot .scatterlayer .point").first.wait_for()
+    has_rows(page, ["cap"], len(CONCEPTS))
+    assert clipped(page) == []
+    picture(page, "curation-thresholds")
+    press(page, "Put them into effect")
+    eventually(page, lambda: curated.reload() or "sam3_calibrated" in curated.get_field_schema())
+    assert thresholds_of(curated).items() >= found.points.items()
+
+    # label errors: last, because the labels that it draws stay
+    errors = load_label_errors(curated)
+    assert all(errors.counts.values())
+    tab(page, "Label errors")
+    for kind, count in reversed(errors.counts.items()):
+        tab(page, f"{kind.capitalize()} ({count})")
+        has_rows(page, [error.because for error in errors.of(kind)])
+        assert clipped(page) == []
+    row_button(page, 1).click()
+    in_grid(page, curated, sent, [errors.of("missing")[1].sample_id])
+    press(page, "Show their samples")
+    in_grid(page, curated, sent, errors.view(curated, "missing").values("id"))
+    picture(page, "curation-errors")
 
 
 @pytest.mark.browser
-def test_nothing_is_clipped_beside_the_grid(app, browser_page, curated):
+def test_without_a_ledger_the_panel_offers_to_ask(app, browser_page, scenes):
     page = browser_page
-    open_panel(page, app, curated)
-    choose(page, "cap")
-    for name in TABS:
-        tab(page, name)
-        settled(page)
-        assert clipped(page) == [], name
+    open_panel(page, app, scenes)
+    reads(page, "This dataset has no concept ledger")
+    assert clipped(page) == [] and not panel(page).get_by_role("tab").count()
+    screenshot(page, "curation-none")
+    press(page, "Ask SAM 3")
+    page.locator(MODAL).get_by_text("Short noun phrases").wait_for()
+
+
+@pytest.mark.browser
+def test_a_concept_that_was_not_asked_can_be(app, browser_page, scenes):
+    page = browser_page
+    ask(scenes, {"dog": [0.9, 0.2, 0.1, None], "red fire truck": 0.4})
+    open_panel(page, app, scenes)
+    has_counts(page, overview(read_answers(scenes, concepts=["dog"]), "dog"))
+    for name, button in zip(TABS[1:], ("hard negatives", "label errors", "confusions", "thresholds"), strict=True):
+        tab(page, name)  # nothing was looked for yet
+        panel(page).get_by_role("button", name=re.compile(f"(Find|Pick) {button}$")).wait_for()
+        assert clipped(page) == []
+    choose(page, "fire engine")
+    reads(page, "'fire engine' was not asked of this dataset; the nearest that were: 'red fire truck'")
+    assert clipped(page) == []
+    press(page, "Ask SAM 3 for 'fire engine'")
+    page.locator(MODAL).get_by_text("fire engine", exact=True).wait_for()
 
 
 # --- what a person does ---
@@ -81,7 +207,7 @@ def open_panel(page, url, dataset):
     open_dataset(page, url, dataset.name)
     page.locator("[data-cy=new-panel-btn]").first.click()
     page.locator("[data-cy=new-panel-option-concepts]").click()
-    bars(page).first.wait_for()
+    panel(page).wait_for()
     settled(page)
 
 
@@ -97,10 +223,9 @@ def tab(page, name):
     settled(page)
 
 
-def press(page, name, exact=True):
-    """Press a button of the panel; names of buttons with an icon begin with the icon's."""
-    pattern = re.compile(rf"^(\w+\s*)?{re.escape(name)}{'$' if exact else ''}")
-    panel(page).get_by_role("button", name=pattern).click()
+def press(page, name):
+    """Press a button of the panel; with an icon, the icon's name comes first."""
+    panel(page).get_by_role("button", name=re.compile(rf"^(\w+\s*)?{re.escape(name)}$")).click()
 
 
 def click_bar(page, place):
@@ -113,9 +238,12 @@ def click_bar(page, place):
 
 
 def execute(page):
-    button = page.locator("[data-cy=operators-prompt-modal]").get_by_role("button", name="Execute", exact=True)
+    """Run what a form says, and close what it answers."""
+    button = page.locator(MODAL).get_by_role("button", name="Execute", exact=True)
     eventually(page, button.is_enabled)
     button.click()
+    page.locator(MODAL).get_by_role("button", name="Close").click()
+    page.locator(MODAL).wait_for(state="detached")
 
 
 # --- what a person sees ---
@@ -141,9 +269,9 @@ def thumb_at(page):
     return float(panel(page).locator(".MuiSlider-root input").last.input_value())
 
 
-def words_in(modal):
-    """What a form says, in boxes or beside them."""
-    return [box.input_value() for box in modal.locator("input").all()] + modal.inner_text().splitlines()
+def filled_in(page):
+    """What the boxes of the form hold."""
+    return [box.input_value() for box in page.locator(MODAL).locator("input").all()]
 
 
 def seen(page):
@@ -151,85 +279,83 @@ def seen(page):
     return " ".join(panel(page).inner_text().split())
 
 
-def text_is(page, text):
+def reads(page, text):
     eventually(page, lambda: text in seen(page))
 
 
 def has_counts(page, counted):
-    text_is(page, (
+    reads(page, (
         f"{counted.present} present · {counted.absent} absent · {counted.uncertain} in doubt · "
         f"{counted.suppressed} phantoms · {counted.without_instances} present without an instance · "
         f"{counted.instances} instances"
     ))  # fmt: skip
 
 
-def rows_are(page, texts, total=None):
-    """The table's rows hold these texts, of which the first rows are shown."""
-    rows = panel(page).locator("tbody tr")
-    eventually(page, lambda: rows.count() == min(total or len(texts), total or ROWS))
-    for row, text in zip(rows.all(), texts, strict=False):
-        eventually(page, lambda row=row, text=text: " ".join(text.split()) in " ".join(row.inner_text().split()))
+def has_rows(page, texts, count=None):
+    """The table's first rows hold these texts, one each; all rows are there, as far as they are shown."""
+    count = min(len(texts), ROWS) if count is None else count
+
+    def holds():
+        rows = [" ".join(row.split()) for row in panel(page).locator("tbody tr").all_inner_texts()]
+        return len(rows) == count and all(map(str.__contains__, rows, map(" ".join, map(str.split, texts))))
+
+    eventually(page, holds)
 
 
 def in_grid(page, dataset, sent, ids):
-    """The grid says that it holds as many samples, and those it asked the server for last are these."""
+    """The samples that the grid asked the server for last are these, and it says how many they are."""
     wanted = f"{len(ids)} sample" + ("s" if len(ids) != 1 else "")
-    eventually(page, lambda: page.locator("[data-cy=entry-counts]").inner_text().strip() == wanted)
-    asked = [json.loads(text)["variables"] for text in sent if "paginateSamples" in text or "samples(" in text]
-    stages = next(variables["view"] for variables in reversed(asked) if "view" in variables)
-    assert sorted(fo.DatasetView._build(dataset, stages).values("id")) == sorted(ids)
+
+    def holds():
+        asked = next(json.loads(text)["variables"]["view"] for text in reversed(sent) if "paginateSamples" in text)
+        shown = fo.DatasetView._build(dataset, asked).values("id")
+        return sorted(shown) == sorted(ids) and page.locator("[data-cy=entry-counts]").inner_text().strip() == wanted
+
+    eventually(page, holds)
     settled(page)
 
 
-def settled(page):
-    """Nothing is loading: neither the panel, nor the grid and what is drawn on it."""
-    quiet, deadline = 0, time.monotonic() + 4  # the App may never say that it is done
-    while quiet < 3 and time.monotonic() < deadline:
-        page.wait_for_timeout(200)
-        busy = page.evaluate(
-            """() => [...document.querySelectorAll('[role=progressbar]')].some(e => e.checkVisibility())
-                || [...document.querySelectorAll('[data-cy=looker] canvas')]
-                    .some(e => !e.hasAttribute('canvas-loaded'))"""
-        )
-        quiet = 0 if busy else quiet + 1
+def settled(page, quiet=2):
+    """Nothing is loading, for a while; or something is for so long that what comes next must wait for itself."""
+    still, deadline = 0, time.monotonic() + 10
+    while still < quiet and time.monotonic() < deadline:
+        page.wait_for_timeout(150)
+        busy = page.locator("[role=progressbar]").evaluate_all("all => all.some(e => e.checkVisibility())")
+        still = 0 if busy else still + 1
 
 
 def picture(page, name):
-    """A screenshot without a pointer's traces."""
-    page.mouse.move(700, 890)
+    """A screenshot of the panel and its samples, and of nothing that passes."""
+    page.mouse.move(640, 95)
     eventually(page, lambda: not page.locator(".notistack-SnackbarContainer > *").count())
-    settled(page)
+    settled(page, quiet=5)
     screenshot(page, name)
-
-
-def labels_of(dataset):
-    """Every instance and every number of the ledger, as they are stored; an attribute that is empty is none."""
-    dataset.reload()
-    found = {}
-    for sample in dataset.iter_samples():
-        for label in sample["sam3"].detections:
-            found["sam3", label.id] = {name: value for name, value in label.to_dict().items() if value is not None}
-        for field in ("sam3_presence", "sam3_score", "sam3_count"):
-            found[field, sample.id] = sample[field].to_dict()
-    return found
 
 
 def clipped(page):
     """What reaches out of the panel on the right, and names of tabs that are cut off."""
     return page.evaluate(
         """selector => {
-            const panel = document.querySelector(selector);
-            const edge = panel.getBoundingClientRect().left + panel.clientWidth;
+            const panel = document.querySelector(selector), box = e => e.getBoundingClientRect();
+            const edge = box(panel).left + panel.clientWidth + 0.5;
             const all = [...panel.querySelectorAll('*')].filter(e => e.checkVisibility({visibilityProperty: true}));
-            const wide = all.filter(e => {
-                const place = e.getBoundingClientRect();
-                return place.width && place.right > edge + 0.5;
-            });
-            const cut = all.filter(e => e.getAttribute('role') === 'tab').filter(e => {
-                const row = e.closest('[role=tablist]').parentElement.getBoundingClientRect();
-                return e.scrollWidth > e.clientWidth || e.getBoundingClientRect().right > row.right + 0.5;
-            });
-            return [...wide, ...cut].map(e => `${e.tagName}.${e.className} ${e.innerText || ''}`.slice(0, 80));
+            const out = all.filter(e => box(e).width && box(e).right > edge);
+            const cut = all.filter(e => e.getAttribute('role') === 'tab').filter(
+                e => e.scrollWidth > e.clientWidth || box(e).right > box(e.closest('[role=tablist]')).right + 0.5
+            );
+            return [...out, ...cut].map(e => `${e.tagName} ${e.getAttribute('class')} ${e.innerText || ''}`);
         }""",
         PANEL,
     )
+
+
+def stored(dataset):
+    """Every instance, and every number of the ledger, as they are stored; an attribute that is empty is none."""
+    dataset.reload()
+    found = {}
+    for sample in dataset:
+        for label in sample["sam3"].detections:
+            found["sam3", label.id] = {name: value for name, value in label.to_dict().items() if value is not None}
+        for field in ("sam3_presence", "sam3_score", "sam3_count"):
+            found[field, sample.id] = sample[field].to_dict()
+    return found

@@ -139,8 +139,10 @@ def test_senses_are_shown_and_chosen_in_the_form(scenes):
     )  # fmt: skip
     scenes.reload()
     found = load_hard_negatives(scenes, "hard")
-    assert not found.notes and max(found.counts.values(), default=0) <= 5
-    assert notices(result)[-1] == f"{len(found)} hard negatives of {len(found.counts)} concepts"
+    assert not found.ambiguous and max(found.counts.values(), default=0) <= 5
+    (note,) = found.notes  # the labels say neither what is red nor what is blue
+    assert note.startswith("No label means 'red cap', 'blue cap', 'red fire truck': they count as absent.")
+    assert notices(result)[-1] == f"{len(found)} hard negatives of {len(found.counts)} concepts. {note}"
 
 
 def test_swapped_phrases_are_asked_where_there_is_something_to_swap(scenes):

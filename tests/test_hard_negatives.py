@@ -593,7 +593,7 @@ def fiddles() -> Iterator[fo.Dataset]:
 def test_a_word_with_several_senses_is_not_used_until_one_is_chosen(fiddles):
     found = find_hard_negatives(fiddles, **LOOK)
     assert len(found) == 0
-    (note,) = found.notes
+    (note,) = found.ambiguous
     assert note.startswith("'viola' has several senses, and none was chosen: ") and note in str(found)
     assert VIOLA in note and FLOWER in note and "Say senses={'viola': '" in note
 
@@ -604,18 +604,18 @@ def test_a_word_with_several_senses_is_not_used_until_one_is_chosen(fiddles):
 )
 def test_senses(fiddles, senses, expected):
     found = find_hard_negatives(fiddles, senses=senses, **LOOK)
-    assert {one.concept for one in found.found} == expected and found.notes == ()
+    assert {one.concept for one in found.found} == expected and found.ambiguous == ()
 
 
 def test_the_usual_sense_of_every_word(new_dataset):
     dataset = asked(new_dataset(), [sample([], [])], wolf=[0.3], fox=[0.9])
-    assert len(find_hard_negatives(dataset, **LOOK).notes) == 2
+    assert len(find_hard_negatives(dataset, **LOOK).ambiguous) == 2
     (one,) = find_hard_negatives(dataset, senses="usual", **LOOK).found
     assert (one.concept, one.rival, one.score) == ("wolf", "fox", 0.15)
 
 
 def test_senses_are_of_no_interest_where_neighbours_are_not_wanted(fiddles):
-    assert find_hard_negatives(fiddles, sources=["swap"], **LOOK).notes == ()
+    assert find_hard_negatives(fiddles, sources=["swap"], **LOOK).ambiguous == ()
 
 
 # --- what is written ---

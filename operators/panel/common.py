@@ -76,6 +76,12 @@ def table(
     panel.list(name, types.Object(), view=view)
 
 
+def fill(ctx: Any, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows of a table. Into the state, too, where the App copies them: it would join fewer rows with old ones."""
+    ctx.panel.set_state(name, list(rows))
+    ctx.panel.set_data(name, list(rows))
+
+
 def main_button(panel: types.Object, name: str, label: str, handler: Callable, icon: str = "search") -> None:
     """What the tab is for, to be pressed when it is empty, or again."""
     panel.btn(name, label=label, on_click=handler, variant="contained", icon=icon)

@@ -65,10 +65,17 @@ class ConceptsPanel(PresenceTab, NegativesTab, ErrorsTab, ConfusionsTab, Thresho
         self.on_load(ctx)
 
     def choose(self, ctx: Any, concept: str | None) -> None:
-        """Look at a concept; its threshold is its own again."""
-        ctx.panel.set_state("concept", concept)
-        ctx.panel.set_state("level", None)
-        ctx.panel.set_state("asking", None)
+        """Look at a concept; its threshold is its own again.
+
+        All at once, as each change of the state makes the App repaint its grid. What is typed is kept apart from what
+        is looked at: the App writes down whatever is typed, asked or not.
+        """
+        from ...curation.answers import thresholds_of
+
+        wanted = dict(concept=concept, typed=concept, level=None, asking=None, tab=state(ctx, "tab", "presence"))
+        if concept is not None:
+            wanted["threshold"] = round(thresholds_of(ctx.dataset, ledger(ctx))[concept], 2)
+        ctx.panel.set_state(wanted)
 
     def refresh(self, ctx: Any) -> None:
         """Fill the data of the tab that is open."""
@@ -84,9 +91,6 @@ class ConceptsPanel(PresenceTab, NegativesTab, ErrorsTab, ConfusionsTab, Thresho
             return
         if said:
             self.choose(ctx, said)
-            from ...curation.answers import thresholds_of
-
-            ctx.panel.set_state("threshold", round(thresholds_of(ctx.dataset, ledger(ctx))[said], 2))
             self.refresh(ctx)
 
     def on_tab(self, ctx: Any) -> None:
@@ -138,7 +142,7 @@ class ConceptsPanel(PresenceTab, NegativesTab, ErrorsTab, ConfusionsTab, Thresho
         view = types.AutocompleteView(allow_user_input=True, label="Concept")
         for name in known:
             view.add_choice(name, label=name)
-        panel.str("concept", view=view, label="Concept", default=state(ctx, "concept"), on_change=self.on_concept)
+        panel.str("typed", view=view, label="Concept", default=state(ctx, "concept"), on_change=self.on_concept)
         asking = state(ctx, "asking")
         if asking:
             words(panel, "asking_text", not_asked(asking, known))

@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .common import ROWS, WHOLE, label_field, main_button, row_of, show, table, told, uri, words
+from .common import ROWS, WHOLE, fill, label_field, main_button, row_of, show, table, told, uri, words
 
 
 class ConfusionsTab:
@@ -40,7 +40,7 @@ class ConfusionsTab:
     def fill_confusions(self, ctx: Any) -> None:
         found = self._confusions(ctx)
         pairs = () if found is None else found.pairs[:ROWS]
-        ctx.panel.set_data("pairs", [dict(advice=one.advice) for one in pairs])
+        fill(ctx, "pairs", [dict(advice=one.advice) for one in pairs])
 
     @staticmethod
     def _confusions(ctx: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .common import ROWS, WHOLE, label_field, main_button, row_of, show, state, table, told, uri, words
+from .common import ROWS, WHOLE, fill, label_field, main_button, row_of, show, state, table, told, uri, words
 from .negatives_tab import _names
 
 _KINDS = {"missing": "Missing", "wrong": "Wrong", "extra": "Extra"}
@@ -44,7 +44,7 @@ class ErrorsTab:
         found = self._errors(ctx)
         rows = [] if found is None else found.of(state(ctx, "kind", "missing"))[:ROWS]
         names = _names(ctx, [one.sample_id for one in rows])
-        ctx.panel.set_data("errors", [
+        fill(ctx, "errors", [
             dict(score=f"{one.score:.2f}", sample=names.get(one.sample_id, "deleted"), because=one.because)
             for one in rows
         ])  # fmt: skip

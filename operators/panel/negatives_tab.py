@@ -7,7 +7,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .common import ROWS, WHOLE, label_field, main_button, row_of, show, state, table, told, uri, words
+from .common import ROWS, WHOLE, fill, label_field, main_button, row_of, show, state, table, told, uri, words
 
 
 class NegativesTab:
@@ -32,10 +32,12 @@ class NegativesTab:
             row = panel.h_stack("negative_buttons", gap=1)
             row.btn("negatives_here", label=f"Show those of {concept}", on_click=self.on_negatives, variant="outlined")
             row.btn("negatives_all", label="Show all", on_click=self.on_all_negatives, variant="outlined")
-            if found.notes:
-                words(panel, "negative_notes", (
-                    f"{len(found.notes)} concepts have several senses, whose neighbours are not used until somebody "
-                    "chooses: press *Find hard negatives* and tick *Choose what ambiguous concepts mean*."
+            for k, note in enumerate(found.notes):
+                words(panel, f"negative_note_{k}", f"*{note}*")
+            if found.ambiguous:
+                words(panel, "negative_senses", (
+                    f"{len(found.ambiguous)} concepts have several senses, whose neighbours are not used until "
+                    "somebody chooses: press *Find hard negatives* and tick *Choose what ambiguous concepts mean*."
                 ))  # fmt: skip
         main_button(panel, "find_negatives", "Find hard negatives", self.on_find_negatives)
 
@@ -43,7 +45,7 @@ class NegativesTab:
         found = self._negatives(ctx)
         rows = [] if found is None else found.of(state(ctx, "concept"))[:ROWS]
         names = _names(ctx, [one.sample_id for one in rows])
-        ctx.panel.set_data("negatives", [
+        fill(ctx, "negatives", [
             dict(score=f"{one.score:.2f}", sample=names.get(one.sample_id, "deleted"), rival=one.rival or "-",
                  because=one.because)
             for one in rows

@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .common import label_field, ledger, show, state, table, told, uri, words
+from .common import fill, label_field, ledger, show, state, table, told, uri, words
 
 #: name of the query, icon, how its button reads
 _BUTTONS = (
@@ -67,7 +67,7 @@ class PresenceTab:
         answers = read_answers(ctx.dataset, ledger(ctx), [state(ctx, "concept")])
         ctx.panel.set_data("histogram", histogram(answers.presence[:, 0], self._level(ctx, answers)))
         if companions:
-            ctx.panel.set_data("companions", self._companions(ctx))
+            fill(ctx, "companions", self._companions(ctx))
 
     @staticmethod
     def _companions(ctx: Any) -> list[dict[str, Any]]:

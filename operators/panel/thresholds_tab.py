@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from .common import WHOLE, ledger, main_button, row_of, state, table, told, uri, words
+from .common import WHOLE, fill, ledger, main_button, row_of, state, table, told, uri, words
 
 
 class ThresholdsTab:
@@ -24,7 +24,8 @@ class ThresholdsTab:
         else:
             words(panel, "reliability_title", "Presence is reliable where its dots are on the diagonal")
             layout = reliability_layout()
-            layout |= dict(showlegend=True, margin=dict(layout["margin"], t=36))  # the App shows no legend unless asked
+            legend = dict(layout["legend"], y=1.02, yanchor="bottom")  # above the dots; the App shows none unless asked
+            layout |= dict(showlegend=True, legend=legend, margin=dict(layout["margin"], t=36))
             panel.plot("reliability", layout=layout, config=dict(displayModeBar=False))
             table(
                 panel, "points",
@@ -44,7 +45,7 @@ class ThresholdsTab:
         if found is None:
             return
         ctx.panel.set_data("reliability", reliability_chart(found.before, found.after))
-        ctx.panel.set_data("points", [_row(one) for one in self._ordered(ctx, found)])
+        fill(ctx, "points", [_row(one) for one in self._ordered(ctx, found)])
 
     @staticmethod
     def _ordered(ctx: Any, found: Any) -> list[Any]:
