@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from support.ledgers import ask, picture, shared
+from support.ledgers import ask, picture
 
 from curation.answers import read_answers
 from curation.overview import Overview, companions, overview
@@ -54,25 +52,22 @@ def test_what_is_there_is_what_its_own_threshold_says(pets):
     assert companions(pets, "bird")[0] == dict(concept="dog", both=3, share=0.6), "where it was not asked it is not"
 
 
-LEVELS = st.none() | st.sampled_from([0, 1]) | st.floats(0, 1)
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(rows=st.lists(st.tuples(LEVELS, LEVELS, LEVELS), min_size=1, max_size=6))
-def test_what_is_read_is_what_was_written(rows):
-    with shared(*(picture() for _ in rows)) as dataset:
-        written = dict(zip(("dog", "cat.s", "$bird"), map(list, zip(*rows, strict=True)), strict=True))
-        ask(dataset, written)
-        view = dataset[::-1] if len(rows) % 2 else dataset.view()
-        answers = read_answers(view)
-        assert answers.ids.tolist() == view.values("id")
-        order = slice(None, None, -1 if len(rows) % 2 else 1)
-        expected = np.array([[np.nan if level is None else level for level in row] for row in rows], float)[order]
-        np.testing.assert_array_equal(answers.presence, expected)
-        np.testing.assert_array_equal(answers.count, np.where(np.isnan(expected), np.nan, expected >= 0.5))
-        for k, concept in enumerate(answers.concepts):
-            there = np.nan_to_num(answers.presence, nan=-1) >= 0.5
-            both = {c: int((there[:, k] & there[:, j]).sum()) for j, c in enumerate(answers.concepts) if j != k}
-            assert {one["concept"]: one["both"] for one in companions(view, concept)} == {
-                c: n for c, n in both.items() if n
-            }
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_read_is_what_was_written_in_the_order_of_the_view(new_dataset, seed):
+    rng = np.random.default_rng(seed)
+    expected = np.where(rng.random((9, 3)) < 0.2, np.nan, rng.random((9, 3)))
+    expected[0] = 0, 1, np.nan
+    names = ("dog", "cat.s", "$bird")
+    dataset = new_dataset([picture(rank=k) for k in rng.permutation(9).tolist()])
+    ask(dataset, {name: [None if v != v else v for v in expected[:, k].tolist()] for k, name in enumerate(names)})
+    view = dataset.sort_by("rank")
+    expected = expected[np.argsort(dataset.values("rank"))]
+    answers = read_answers(view)
+    assert answers.ids.tolist() == view.values("id") != dataset.values("id")
+    np.testing.assert_array_equal(answers.presence, expected)
+    np.testing.assert_array_equal(answers.count, np.where(np.isnan(expected), np.nan, expected >= 0.5))
+    there = np.nan_to_num(expected, nan=-1) >= 0.5
+    for k, concept in enumerate(names):
+        both = {other: int((there[:, k] & there[:, j]).sum()) for j, other in enumerate(names) if j != k}
+        found = {one["concept"]: one["both"] for one in companions(view, concept)}
+        assert found == {other: n for other, n in both.items() if n}
