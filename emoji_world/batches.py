@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from transformers import CLIPTokenizer
 
+from zoo.engine.prompts import VISUAL
+
 from .architecture import GRID, IMAGE_SIZE
+from .lessons import Lesson, refusal, scene_lessons
 from .losses import FINE, Batch
 from .prompts import Prompt, reword, scene_prompts
 from .scenes import Scene, render, sample_scene
@@ -20,7 +23,7 @@ from .vocabulary import NOUNS, THINGS
 #: training scenes have seeds from here on; everything below is left to tests and measurement
 FIRST_TRAINING_SEED = 1_000_000
 _TOKENS = 14  # the longest wording of a concept, with its start and its end
-_EXEMPLARS = 2
+_EXEMPLARS = 4
 
 
 @dataclass(frozen=True)
@@ -61,31 +64,44 @@ def draw(seed: int) -> Drawn:
     return Drawn(scene, small, cover, boxes, cells)
 
 
-def _keep_drawing(queue: multiprocessing.Queue, first: int, step: int) -> None:
+def _keep_drawing(queue: multiprocessing.Queue, first: int, step: int, contrasts: bool) -> None:
     os.nice(10)  # the network comes first
     cv2.setNumThreads(1)
     seed = first
     while True:
-        drawn = draw(seed)
-        if len(drawn.boxes):
-            queue.put(drawn)
+        if not contrasts or seed // step % 3 == 0 or _contrasts(seed):
+            drawn = draw(seed)
+            if len(drawn.boxes):
+                queue.put(drawn)
         seed += step
+
+
+def _contrasts(seed: int) -> bool:
+    """Whether a scene shows a noun in several colours."""
+    things = {o.thing for o in sample_scene(seed).objects}
+    return len(things) > len({t.noun for t in things})
 
 
 class Pool:
     """Scenes to train on: as many as the workers have drawn so far, at most ``capacity``, then the oldest goes.
 
     A scene is shown several times with other prompts, mirrored or not: drawing costs more than reading.
+
+    Args:
+        workers: processes that draw
+        first_seed: of the first scene
+        capacity: scenes
+        contrasts: two of three scenes without a noun in several colours are left out
     """
 
-    def __init__(self, workers: int, first_seed: int, capacity: int) -> None:
+    def __init__(self, workers: int, first_seed: int, capacity: int, contrasts: bool = False) -> None:
         context = multiprocessing.get_context("spawn")
         self._queue = context.Queue(64)
         self._capacity = capacity
         self._scenes: list[Drawn] = []
         self._next = 0
         self._workers = [
-            context.Process(target=_keep_drawing, args=(self._queue, first_seed + k, workers), daemon=True)
+            context.Process(target=_keep_drawing, args=(self._queue, first_seed + k, workers, contrasts), daemon=True)
             for k in range(workers)
         ]
         for worker in self._workers:
@@ -110,11 +126,13 @@ class Pool:
         return [self._scenes[int(k)] for k in rng.integers(len(self._scenes), size=count)]
 
 
-def make_batch(scenes: list[Drawn], tokenizer: CLIPTokenizer, rng: np.random.Generator, prompts: int) -> Batch:
+def make_batch(
+    scenes: list[Drawn], tokenizer: CLIPTokenizer, rng: np.random.Generator, prompts: int, lessons: float = 0.25
+) -> Batch:
     """Ask ``prompts`` phrases of every scene: about half of them present, most absent ones cruel.
 
-    One present phrase in four comes with exemplar boxes, half of those without its words ("visual").
-    With ``prompts=0`` the batch has pixels and cells only.
+    ``lessons``: this share of the present phrases, and of the cruel ones, gives way to exemplar boxes, with words or
+    without ("visual"). With ``prompts=0`` the batch has pixels and cells only.
     """
     pixels, rows, phrases, boxes, labels, truth_boxes, truth_masks, cells = [], [], [], [], [], [], [], []
     for row, drawn in enumerate(scenes):
@@ -129,7 +147,7 @@ def make_batch(scenes: list[Drawn], tokenizer: CLIPTokenizer, rng: np.random.Gen
             continue
         cover, place = torch.from_numpy(cover.astype(np.float32) / 255), torch.from_numpy(place.astype(np.float32))
         for prompt in _choose(drawn.scene, rng, prompts):
-            phrase, instances, box, label = _with_exemplars(prompt, drawn.scene, place, rng)
+            phrase, instances, box, label = _with_exemplars(prompt, drawn.scene, place, rng, lessons)
             rows.append(row)
             phrases.append(phrase)
             boxes.append(box)
@@ -158,21 +176,26 @@ def _choose(scene: Scene, rng: np.random.Generator, count: int) -> list[Prompt]:
 
 
 def _with_exemplars(
-    prompt: Prompt, scene: Scene, place: torch.Tensor, rng: np.random.Generator
+    prompt: Prompt, scene: Scene, place: torch.Tensor, rng: np.random.Generator, share: float
 ) -> tuple[str, tuple[int, ...], torch.Tensor, torch.Tensor]:
+    """The prompt in words, or instead of it a lesson: phrase, instances, and the boxes that come with it."""
     box, label = torch.full((_EXEMPLARS, 4), -10.0), torch.full((_EXEMPLARS,), -10)
-    phrase = reword(prompt.phrase, rng)
-    if prompt.kind != "positive" or rng.random() > 0.25:
-        return phrase, prompt.instances, box, label
-    example = scene.objects[prompt.instances[0]].thing
-    instances = tuple(i for i in prompt.instances if scene.objects[i].thing == example)
-    others = [i for i, o in enumerate(scene.objects) if o.thing != example]
-    shown = [(i, 1) for i in rng.permutation(list(instances))[: int(rng.integers(1, 3))]]
-    if others and len(shown) == 1 and rng.random() < 0.4:
-        shown.append((int(rng.choice(others)), 0))
-    for k, (i, sign) in enumerate(shown):
+    lesson: Lesson | None = None
+    if rng.random() < share:
+        if prompt.kind == "positive":
+            offered = scene_lessons(scene, rng)
+            kinds = list(dict.fromkeys(o.kind for o in offered))
+            kind = kinds[int(rng.integers(len(kinds)))]  # each as often, however many things allow it
+            lesson = _any([o for o in offered if o.kind == kind], rng)
+        elif prompt.kind == "hard":
+            lesson = refusal(scene, prompt.phrase, rng)
+    if lesson is None:
+        return reword(prompt.phrase, rng), prompt.instances, box, label
+    for k, (i, positive) in enumerate(zip(lesson.shown, lesson.positive, strict=True)):
         jitter = torch.from_numpy(rng.normal(0, 0.03, 4).astype(np.float32)) * place[i][[2, 3, 2, 3]]
-        box[k], label[k] = place[i] + jitter, sign
-    if rng.random() < 0.5:
-        return "visual", instances, box, label
-    return reword(example.name, rng), instances, box, label
+        box[k], label[k] = place[i] + jitter, int(positive)
+    return VISUAL if lesson.phrase is None else reword(lesson.phrase, rng), lesson.instances, box, label
+
+
+def _any(lessons: list[Lesson], rng: np.random.Generator) -> Lesson:
+    return lessons[int(rng.integers(len(lessons)))]

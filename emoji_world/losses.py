@@ -83,7 +83,7 @@ class ThrowAwayHeads(nn.Module):
 
 
 def detector_loss(
-    model: Sam3Model, heads: ThrowAwayHeads, batch: Batch, masked_prompts: int, one_to_many: int
+    model: Sam3Model, heads: ThrowAwayHeads, batch: Batch, masked_prompts: int, one_to_many: int, dense: bool = True
 ) -> tuple[Tensor, dict[str, float]]:
     """The weighted loss and its parts.
 
@@ -93,6 +93,7 @@ def detector_loss(
         batch: images, prompts, truth
         masked_prompts: masks are by far the dearest part; at most so many prompts of the batch learn them
         one_to_many: queries matched to each instance in all decoder layers but the last
+        dense: teach the vision and text encoders what words look like
     """
     vision = model.vision_encoder(batch.pixels)
     fpn, positions = vision.fpn_hidden_states[:-1], vision.fpn_position_encoding[:-1]
@@ -152,7 +153,9 @@ def detector_loss(
     parts["grounding"] = F.binary_cross_entropy_with_logits(
         heads.grounding(encoded.last_hidden_state)[..., 0].float(), tokens, pos_weight=torch.tensor(3.0)
     )
-    parts["dense"], cell_accuracy = heads.dense(model, fpn[-1], batch.cells)
+    cell_accuracy = torch.zeros(())
+    if dense:
+        parts["dense"], cell_accuracy = heads.dense(model, fpn[-1], batch.cells)
 
     with torch.no_grad():
         both, either = ((predicted > 0) & (wanted > 0.5)).sum((1, 2)), ((predicted > 0) | (wanted > 0.5)).sum((1, 2))

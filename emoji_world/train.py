@@ -32,7 +32,7 @@ _POSITIONS = "vision_encoder.backbone.embeddings.position_embeddings"
 class Run:
     """Model, optimiser and counters of one training, and the file they live in."""
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, device: torch.device, senses: bool = True) -> None:
         self.folder = folder
         self.device = device
         self.tokenizer = build_tokenizer()
@@ -41,10 +41,15 @@ class Run:
         self.model = Sam3Model._from_config(self.config.detector_config, attn_implementation="eager")
         initialise(self.model)
         self.model.to(device, memory_format=torch.channels_last).train()
+        if not senses:  # what sees and what reads stays as it is, and with it whatever was trained on top of it
+            self.model.vision_encoder.requires_grad_(False)
+            self.model.text_encoder.requires_grad_(False)
+            self.model.text_projection.requires_grad_(False)
         phrases = self.tokenizer([*NOUNS, *(t.name for t in THINGS)], padding=True, return_tensors="pt")
         self.heads = ThrowAwayHeads(phrases.input_ids, phrases.attention_mask, len(NOUNS)).to(device)
         self.average = copy.deepcopy(self.model).eval()
         named = [*self.model.named_parameters(), *self.heads.named_parameters()]
+        named = [(name, p) for name, p in named if p.requires_grad]
         self.parameters = [p for _, p in named]
         self.optimiser = torch.optim.AdamW(
             [
@@ -118,33 +123,37 @@ def stretched(positions: torch.Tensor, grid: int) -> torch.Tensor:
 def train(
     folder: Path, steps: int, word_steps: int, batch: int, prompts: int, masked_prompts: int, rate: float,
     workers: int, threads: int, device: str, minutes: float, start_from: Path | None = None, first_step: int = 0,
-    scenes: int = 600,
+    scenes: int = 600, lessons: float = 0.25, frozen_senses: bool = False,
 ) -> Run:
     """Train until ``steps`` are done or ``minutes`` are over; see ``--help`` for the rest."""
     if threads:
         torch.set_num_threads(threads)
-    run = Run(folder, torch.device(device))
+    run = Run(folder, torch.device(device), senses=not frozen_senses)
     torch.manual_seed(run.step)
     goes_on = run.load()
     if not goes_on and start_from is not None:
         run.start_from(start_from)
         run.step = first_step
     print(f"{'Going on' if goes_on else 'Starting'} in {folder}: step {run.step} of {steps}", flush=True)
-    pool = Pool(workers, FIRST_TRAINING_SEED + 1_000_000 * run.step, capacity=40_000)
+    contrasts = lessons > 0.25  # where much is pointed out, there must be something to tell apart
+    pool = Pool(workers, FIRST_TRAINING_SEED + 1_000_000 * run.step, 40_000, contrasts)
     rng = np.random.default_rng(run.step + 1)
     started, shown = time.monotonic(), {}
     done_before = run.seconds
     while run.step < steps and (not minutes or time.monotonic() - started < minutes * 60):
         words = run.step < word_steps
         pool.take_in(at_least=scenes)
-        fresh = make_batch(pool.sample(rng, 2 * batch if words else batch), run.tokenizer, rng, 0 if words else prompts)
+        some = pool.sample(rng, 2 * batch if words else batch)
+        fresh = make_batch(some, run.tokenizer, rng, 0 if words else prompts, lessons)
         fresh = _to(fresh, run.device)
         with torch.autocast(run.device.type, torch.bfloat16):
             if words:
                 loss, hits = run.heads.dense(run.model, _grid_features(run.model, fresh.pixels), fresh.cells)
                 parts = dict(dense=float(loss.detach()), cells=float(hits))
             else:
-                loss, parts = detector_loss(run.model, run.heads, fresh, masked_prompts, one_to_many=3)
+                loss, parts = detector_loss(
+                    run.model, run.heads, fresh, masked_prompts, one_to_many=3, dense=not frozen_senses
+                )
         run.update(loss, _rate(run.step, steps, word_steps, rate))
         run.step += 1
         run.seconds = done_before + time.monotonic() - started
@@ -210,6 +219,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long (0: when the steps are done)")
     parser.add_argument("--start-from", type=Path, help="a checkpoint such as zoo/tiny, where the folder has no run")
     parser.add_argument("--first-step", type=int, default=0, help="where --start-from stands in the schedule")
+    parser.add_argument("--lessons", type=float, default=0.25, help="share of prompts with exemplar boxes")
+    parser.add_argument("--frozen-senses", action="store_true", help="leave the vision and text encoders as they are")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     train(**vars(parser.parse_args()))
 

@@ -24,10 +24,12 @@ from transformers import Sam3VideoModel
 
 from zoo.engine.tracker_network import Candidates, Memory, TrackerFeatures, TrackerNetwork, choose
 
-from .architecture import GRID, IMAGE_SIZE, build_config, build_tokenizer, initialise_layers
+from .architecture import GRID, build_config, build_tokenizer, initialise_layers
+from .batches import FIRST_TRAINING_SEED, Drawn, Pool
 from .clip_batches import Stretch, StretchPool
 from .clips import SEEN
 from .losses import FINE
+from .pointing import given_boxes, given_points, point_at
 
 _AVERAGE = 0.997
 _WEIGHTS = dict(mask=20.0, dice=2.0, quality=1.0, score=1.0)
@@ -39,7 +41,7 @@ _MASK_CELLS = 4 * GRID
 class Run:
     """Tracker, optimiser and counters of one training, and the file they live in."""
 
-    def __init__(self, folder: Path, checkpoint: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, checkpoint: Path, device: torch.device, start_from: Path | None = None) -> None:
         from safetensors.torch import load_file
 
         self.folder, self.device = folder, device
@@ -56,6 +58,10 @@ class Run:
         # the detector's own pyramid already tells things apart; learning another costs a third of a step
         model.tracker_neck.load_state_dict(model.detector_model.vision_encoder.neck.state_dict())
         model.tracker_neck.requires_grad_(False)
+        if start_from is not None:
+            tensors = load_file(start_from / "model.safetensors")
+            own = {k: v.float() for k, v in tensors.items() if k.startswith(("tracker_model.", "tracker_neck."))}
+            self.trained.load_state_dict(own)
         self.trained.to(device).train()
         for module in self.trained.modules():
             if isinstance(module, nn.Dropout):
@@ -108,6 +114,14 @@ class Run:
             [torch.cat([s.levels[k] for s in stretches]).to(self.device).float() for k in range(3)]
         )
 
+    def scene_features(self, scenes: list[Drawn]) -> TrackerFeatures:
+        """Of the pictures of ``scenes``."""
+        pixels = torch.from_numpy(np.stack([s.image for s in scenes]).astype(np.float32) / 127.5 - 1)
+        with torch.no_grad():
+            tokens = self.backbone(pixels.permute(0, 3, 1, 2).to(self.device)).last_hidden_state
+            levels = self.network.pyramid(tokens)
+        return self.network.from_pyramid([level.float() for level in levels])
+
     def update(self, loss: Tensor, rate: float) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -150,7 +164,7 @@ def unroll(
         pointers = seen.pointers
         spatial = network.remember(start, logits, torch.ones(count, dtype=torch.bool), given=True)
     else:
-        prompts = _given_boxes(cover[0], rng) if kind < 0.85 else _given_points(cover[0], rng)
+        prompts = given_boxes(cover[0], rng) if kind < 0.85 else given_points(cover[0], rng)
         offered = network.decode(network.without_memory(start), **prompts)
         answers.append((0, offered))
         best = offered.quality.argmax(1)
@@ -174,7 +188,7 @@ def unroll(
         refined = t == extra and rng.random() < 0.6
         if refined:  # a person points out what is wrong with the answer
             drawn = choose(model, offered).masks.detach().clamp(min=-32)[:, None]
-            prompts = _given_points(cover[t], rng) if rng.random() < 0.7 else _given_boxes(cover[t], rng)
+            prompts = given_points(cover[t], rng) if rng.random() < 0.7 else given_boxes(cover[t], rng)
             offered = network.decode(recalled, **prompts, masks=drawn)
             answers.append((t, offered))
         best = offered.quality.argmax(1)
@@ -192,30 +206,6 @@ def unroll(
         if t == extra:
             conditioning.add(t)
     return answers
-
-
-def point_out(
-    network: TrackerNetwork, features: TrackerFeatures, stretches: list[Stretch], rng: np.random.Generator, count: int
-) -> tuple[list[tuple[int, Candidates]], Tensor, Tensor]:
-    """Objects of single frames, given as boxes or points: what the network draws, and the truth, as :func:`losses`
-    takes them.
-    """
-    frames = len(stretches[0].images)
-    shown = [(k, t, p) for k, s in enumerate(stretches) for t, p in zip(*np.nonzero(s.shares >= 2 * SEEN), strict=True)]
-    chosen = [shown[int(i)] for i in rng.permutation(len(shown))[:count]]
-    cover = torch.from_numpy(np.stack([stretches[k].cover[t, p] for k, t, p in chosen])).float() / 255
-    shares = torch.tensor([float(stretches[k].shares[t, p]) for k, t, p in chosen])
-    half = max(1, len(chosen) // 2)
-    answers, parts = [], []
-    for place, part in enumerate((slice(0, half), slice(half, len(chosen)))):
-        rows = torch.tensor([k * frames + t for k, t, _ in chosen[part]], dtype=torch.long)
-        if len(rows):
-            prompts = (_given_boxes if place == 0 else _given_points)(cover[part], rng)
-            answers.append(network.decode(network.without_memory(features.rows(rows)), **prompts))
-            parts.append(part)
-    # side by side, as if they were one frame
-    together = Candidates(*(torch.cat([getattr(a, name) for a in answers]) for name in Candidates.__dataclass_fields__))
-    return [(0, together)], cover[None], shares[None]
 
 
 def losses(answers: list[tuple[int, Candidates]], cover: Tensor, shares: Tensor) -> tuple[Tensor, dict[str, float]]:
@@ -260,8 +250,22 @@ def losses(answers: list[tuple[int, Candidates]], cover: Tensor, shares: Tensor)
     shown = {name: float(part.detach()) / len(answers) for name, part in parts.items()}
     ious_back = float(np.mean(back)) if back else math.nan
     return total, dict(
-        shown, iou_next=ious[1] if len(ious) > 1 else math.nan, iou_last=ious[-1], iou_back=ious_back
+        shown, iou_first=ious[0], iou_next=ious[1] if len(ious) > 1 else math.nan, iou_last=ious[-1], iou_back=ious_back
     )
+
+
+def _pointed(run: Run, pictures: Pool, rng: np.random.Generator, count: int) -> tuple[Tensor, dict[str, float]]:
+    """The loss of about ``count`` objects of scenes that are pointed at."""
+    pictures.take_in(at_least=64)
+    scenes: list[Drawn] = []
+    while sum(len(s.cover) for s in scenes) < count:
+        scenes += pictures.sample(rng, 1)
+    rows = [k for k, s in enumerate(scenes) for _ in s.cover]
+    cover = torch.from_numpy(np.concatenate([s.cover for s in scenes]).astype(np.float32) / 255)
+    order = rng.permutation(len(rows))
+    cover = cover[order]
+    answers = point_at(run.network, run.scene_features(scenes), [rows[k] for k in order], cover, rng)
+    return losses(answers, cover[None], torch.ones(1, len(rows)))
 
 
 def choose_objects(stretches: list[Stretch], rng: np.random.Generator, each: int) -> tuple[list[int], list[int]]:
@@ -295,45 +299,21 @@ def _given_masks(cover: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(masks).float()
 
 
-def _given_boxes(cover: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
-    boxes = torch.zeros(len(cover), 4)
-    for k, mask in enumerate(cover > 0.5):
-        ys, xs = torch.nonzero(mask.any(1))[:, 0], torch.nonzero(mask.any(0))[:, 0]
-        if len(ys):
-            box = torch.stack([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1]).float() * (IMAGE_SIZE / FINE)
-            size = (box[2:] - box[:2]).repeat(2)
-            boxes[k] = box + torch.from_numpy(rng.normal(0, 0.03, 4)).float() * size
-    return dict(boxes=boxes)
-
-
-def _given_points(cover: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
-    """One to three points on the object, and perhaps one beside it."""
-    most = int(rng.integers(1, 4))
-    points, labels = torch.zeros(len(cover), most, 2), -torch.ones(len(cover), most)
-    for k, mask in enumerate(cover > 0.5):
-        for j in range(most):
-            on = j == 0 or rng.random() < 0.6
-            cells = torch.nonzero(mask if on else ~mask)
-            if len(cells):
-                y, x = cells[int(rng.integers(len(cells)))].tolist()
-                points[k, j] = torch.tensor([x + 0.5, y + 0.5]) * (IMAGE_SIZE / FINE)
-                labels[k, j] = float(on)
-    return dict(points=points, labels=labels)
-
-
 def train(
     folder: Path, checkpoint: Path, steps: int, batch: int, each: int, frames: int, rate: float, threads: int,
     stretches: int, device: str, minutes: float, pointed_out: int = 48,
+    start_from: Path | None = None,
 ) -> Run:
     """Train until ``steps`` are done or ``minutes`` are over; see ``--help`` for the rest."""
     if threads:
         torch.set_num_threads(threads)
-    run = Run(folder, checkpoint, torch.device(device))
+    run = Run(folder, checkpoint, torch.device(device), start_from)
     run.load()
     torch.manual_seed(run.step)
     rng = np.random.default_rng([run.step, frames])
     pool = StretchPool(frames, 50_000 * frames + 10 * run.step, 500)
     pool.take_in(stretches)
+    pictures = Pool(1, FIRST_TRAINING_SEED + 20_000_000 + 10 * run.step, 3000) if pointed_out else None
     started, before, shown = time.monotonic(), run.seconds, {}
     while run.step < steps and (not minutes or time.monotonic() - started < minutes * 60):
         pool.take_in(stretches)
@@ -349,8 +329,10 @@ def train(
             features = run.features(some)
             answers = unroll(run.network, features, torch.tensor(clips), frames, cover, gaps, rng)
             loss, parts = losses(answers, cover, shares)
-            pointed, drawn = losses(*point_out(run.network, features, some, rng, pointed_out))
-            loss, parts["iou_pointed"] = loss + pointed, drawn["iou_last"]
+            if pictures is not None:
+                pointed, drawn = _pointed(run, pictures, rng, pointed_out)
+                loss = loss + pointed
+                parts |= dict(iou_pointed=drawn["iou_first"], iou_corrected=drawn["iou_last"])
         progress = run.step / steps
         run.update(loss, rate * min(1, (run.step + 1) / 50) * (0.03 + 0.485 * (1 + math.cos(math.pi * progress))))
         run.step += 1
@@ -380,7 +362,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="clips a step")
     parser.add_argument("--each", type=int, default=2, help="objects of a clip")
     parser.add_argument("--frames", type=int, default=8, help="of a stretch")
-    parser.add_argument("--pointed-out", type=int, default=48, help="objects of single frames given as boxes or points")
+    parser.add_argument("--pointed-out", type=int, default=48, help="objects of scenes, pointed at")
+    parser.add_argument("--start-from", type=Path, help="a checkpoint, for its tracker")
     parser.add_argument("--rate", type=float, default=6e-4, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=0, help="threads of the network on a CPU (0: torch decides)")
     parser.add_argument("--stretches", type=int, default=64, help="stretches to draw before the first step")

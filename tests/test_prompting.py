@@ -25,6 +25,7 @@ from zoo.video_model import Sam3VideoModel
 
 LENGTH = 10
 BOX = [0.25, 0.25, 0.5, 0.25]
+ELSEWHERE = [0.0, 0.0, 0.25, 0.25]
 CORNERS = (0.25, 0.25, 0.75, 0.5)
 MARKS = "frames.marks"
 
@@ -53,7 +54,9 @@ def mark(dataset: fo.Dataset, marks: dict[int, fo.Label], field: str = "marks", 
 
 
 def boxes(*marks: tuple[str | None, dict]) -> fo.Detections:
-    return fo.Detections(detections=[fo.Detection(label=label, bounding_box=BOX, **more) for label, more in marks])
+    return fo.Detections(
+        detections=[fo.Detection(label=label, **dict(dict(bounding_box=BOX), **more)) for label, more in marks]
+    )
 
 
 def points(label: str, places: list, **more) -> fo.Keypoints:
@@ -93,14 +96,14 @@ def given(dataset: fo.Dataset, model: Marked, **options) -> tuple:
 
 def test_boxes_are_examples_of_their_label(dataset):
     mark(dataset, {
-        3: boxes(("dog", {}), ("dog", dict(sam_label=False)), ("cat", dict(sam_label=0))),
+        3: boxes(("dog", {}), ("dog", dict(bounding_box=ELSEWHERE, sam_label=False)), ("cat", dict(sam_label=0))),
         5: boxes(("owl", {}), (None, {})),
     })
     concepts, prompts, back = given(dataset, marked("dog", prompt_field=MARKS))
     assert concepts == [("dog", ("dog",)), ("cat", ()), ("owl", ()), ("visual", ())]
     assert list(prompts) == [3, 5] and back == [5, 4, 3, 2, 1]
     dog, cat = prompts[3].exemplars[0], prompts[3].exemplars[1]
-    assert (dog.boxes, dog.positive) == ((CORNERS, CORNERS), (True, False))
+    assert (dog.boxes, dog.positive) == ((CORNERS, (0.0, 0.0, 0.25, 0.25)), (True, False))
     assert (cat.boxes, cat.positive) == ((CORNERS,), (False,))
     assert set(prompts[5].exemplars) == {2, 3} and not prompts[3].objects
 

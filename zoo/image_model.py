@@ -6,30 +6,39 @@ import functools
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.models as fom
-import numpy as np
 import torch
 
 from .asking import Asking, check_readable
 from .engine.checkpoint import Checkpoint
-from .engine.concepts import Classes, Concept, check_fraction, check_phrase, parse_concepts
+from .engine.concepts import Classes, Concept, check_fraction, check_phrase, parse_concepts, refuse_twins
 from .engine.detector import ConceptDetector
 from .engine.errors import ConceptError, ImageError
-from .engine.images import to_square
+from .engine.prompts import Exemplars
 from .engine.results import ConceptResult
-from .inputs import Loaded, LoadImage
+from .examples import Examples
+from .inputs import Loaded
 from .labels import to_detections
 from .landing import Reply, deliver
 from .ledger import Ledger, recorded, write, write_error
+from .loading import ImageInput
 from .run import Refused, Run
 
 logger = logging.getLogger(__name__)
 
 
-class Sam3ImageModel(Asking, fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.TorchModelMixin):
+@dataclass(frozen=True)
+class Question:
+    """What is asked of one image: its concepts, and label -> examples that are in it."""
+
+    concepts: tuple[Concept, ...] = ()
+    exemplars: Mapping[str, Exemplars] = field(default_factory=dict)
+
+
+class Sam3ImageModel(Asking, ImageInput):
     """Finds every instance of every concept, and keeps the presence of each concept, found or not.
 
     Finds ``Detections`` with masks, which ``apply_model`` stores in ``label_field``; writes the ledger's fields
@@ -44,6 +53,10 @@ class Sam3ImageModel(Asking, fom.Model, fom.SamplesMixin, fom.SupportsGetItem, f
         floor: store instances down to this confidence as well (they are not counted)
         prompt_field: a field of lists of strings, or of comma-separated strings: phrases to ask of that sample
             alone, on top of ``classes``
+        box_prompt_field: a field of ``Detections``: examples of the concept that their label names, in their own image
+            alone; ``sam_label=False`` makes a counter-example. Examples and words are one query
+        exemplars_alone: ask by examples, without the words
+        exemplars_required: ask a concept only where it has an example; otherwise its words are asked there
         ledger: name of the ledger
         skip_existing: ask only what a sample has not been asked before
         cls_token: see :class:`ConceptDetector`
@@ -52,62 +65,31 @@ class Sam3ImageModel(Asking, fom.Model, fom.SamplesMixin, fom.SupportsGetItem, f
     def __init__(
         self, checkpoint: Checkpoint, classes: Classes | None = None, *,
         thresholds: Mapping[str, float] | None = None, confidence_thresh: float = 0.5, floor: float | None = None,
-        prompt_field: str | None = None, ledger: str = "sam3", skip_existing: bool = False, cls_token: bool = True,
+        prompt_field: str | None = None, box_prompt_field: str | None = None, exemplars_alone: bool = False,
+        exemplars_required: bool = False, ledger: str = "sam3", skip_existing: bool = False, cls_token: bool = True,
     ) -> None:
-        fom.SamplesMixin.__init__(self)
+        ImageInput.__init__(self, checkpoint)
         Asking.__init__(self, ConceptDetector(checkpoint, cls_token=cls_token), classes, thresholds, confidence_thresh)
         self.floor = None if floor is None else check_fraction(floor, "floor")
         self.prompt_field = prompt_field
+        self.box_prompt_field = box_prompt_field
+        self.exemplars_alone, self.exemplars_required = exemplars_alone, exemplars_required
+        if box_prompt_field is not None:  # else `apply_model` may still name it
+            self._examples()
         self.skip_existing = skip_existing
         self.ledger = Ledger(ledger)
-        self._preprocess = True
         self._run: Run | None = None
 
     # ---------------------------------------------------------------- what FiftyOne asks of any model
 
-    @property
-    def media_type(self) -> str:
-        return "image"
-
-    @property
-    def ragged_batches(self) -> bool:
-        return False
-
-    @property
-    def transforms(self) -> None:
-        return None
-
-    @property
-    def preprocess(self) -> bool:
-        return self._preprocess
-
-    @preprocess.setter
-    def preprocess(self, value: bool) -> None:
-        self._preprocess = value
-
-    @property
-    def has_collate_fn(self) -> bool:
-        return True
-
-    @property
-    def collate_fn(self) -> Any:
-        return list  # a builtin, which any worker process can find
-
-    @property
-    def _using_gpu(self) -> bool:  # read by FiftyOne before it pins memory
-        return self.detector.checkpoint.device.type == "cuda"
-
-    def build_get_item(self, field_mapping: dict[str, str] | None = None) -> LoadImage:
-        return LoadImage(self.detector.checkpoint.side, field_mapping)
-
     def __enter__(self) -> Sam3ImageModel:
-        unknown = sorted(set(self.needs_fields) - {"prompt_field"})
+        unknown = sorted(set(self.needs_fields) - {"prompt_field", "box_prompt_field"})
         if unknown:
-            raise ConceptError(f"Unknown argument {unknown[0]!r}: this model takes prompt_field=...")
-        if not self.asked_always() and not self._prompt_field():
+            raise ConceptError(f"Unknown argument {unknown[0]!r}: this model takes prompt_field, box_prompt_field")
+        if not self.asked_always() and not self._prompt_field() and not self._examples():
             raise ConceptError(
                 'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"], or give '
-                "prompt_field=... with phrases for each sample"
+                "prompt_field=... with phrases for each sample, or box_prompt_field=... with examples"
             )
         # entered once more by each apply_model within a longer run: that run goes on
         self._run = self._run or Run()
@@ -149,17 +131,17 @@ class Sam3ImageModel(Asking, fom.Model, fom.SamplesMixin, fom.SupportsGetItem, f
             broken = next((error for _, _, error in images if error is not None), None)
             if broken is not None:
                 raise ImageError(broken)
-            found = self._detect(images, [self.asked_always()] * len(images))
+            found = self._detect(images, [Question(self.asked_always())] * len(images))
             return [_detections(r, size) for r, (_, size, _) in zip(found, images, strict=True)]
         run = self._running(samples[0])
         stored = run.stored(samples)
         wanted, errors = [], []
         for (_, _, error), before in zip(images, stored, strict=True):
-            concepts, error = self._wanted(run, before) if error is None else ((), error)
-            wanted.append(concepts)
+            question, error = self._wanted(run, before) if error is None else (Question(), error)
+            wanted.append(question)
             errors.append(error)
-        run.asking(itertools.chain(*wanted))
-        asking = [k for k, concepts in enumerate(wanted) if concepts]
+        run.asking(itertools.chain(*(question.concepts for question in wanted)))
+        asking = [k for k, question in enumerate(wanted) if question.concepts]
         found = self._detect_apart(images, wanted, asking, errors)
         replies = []
         for k, (sample, before, error) in enumerate(zip(samples, stored, errors, strict=True)):
@@ -169,7 +151,7 @@ class Sam3ImageModel(Asking, fom.Model, fom.SamplesMixin, fom.SupportsGetItem, f
                 write(sample, run.ledger, found.get(k, ()), before)
             replies.append(Reply(
                 sample, _detections(found.get(k, ()), images[k][1]), error, run.ledger.error,
-                functools.partial(run.land, before, [c.label for c in wanted[k]]),
+                functools.partial(run.land, before, [c.label for c in wanted[k].concepts]),
             ))
         run.count(found.values(), len(samples), sum(error is not None for error in errors))
         if run.ledger.frames:  # an exception would cost the rest of the video
@@ -183,22 +165,13 @@ class Sam3ImageModel(Asking, fom.Model, fom.SamplesMixin, fom.SupportsGetItem, f
             raise RuntimeError("predict(..., sample) belongs to a run: use dataset.apply_model(model, ...)")
         if run.dataset is None:
             run.begin(
-                sample, self.ledger.name, self.asked_always(), self._prompt_field(), self.about(), self.skip_existing
+                sample, self.ledger.name, self.asked_always(), self._prompt_field(), self._examples(),
+                dict(self.about(), prompts=self._examples().about()), self.skip_existing,
             )
         return run
 
-    def _loaded(self, args: Sequence[Any]) -> list[Loaded]:
-        if not self._preprocess:  # FiftyOne's word for: the data loader has done that
-            return list(args)
-        side = self.detector.checkpoint.side
-        images = [np.array(image) for image in args]  # copies: what reads videos hands out read-only memory
-        for image in images:
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-                raise ValueError(f"Images must be uint8 (height, width, 3), got {image.dtype} {image.shape}")
-        return [(to_square(image, side), image.shape[:2], None) for image in images]
-
     def _detect_apart(
-        self, images: Sequence[Loaded], wanted: Sequence[Sequence[Concept]], asking: Sequence[int],
+        self, images: Sequence[Loaded], wanted: Sequence[Question], asking: Sequence[int],
         errors: list[str | None],
     ) -> dict[int, list[ConceptResult]]:
         """Results of the samples ``asking``. If the network fails on them together, each is tried alone, and those
@@ -217,10 +190,14 @@ class Sam3ImageModel(Asking, fom.Model, fom.SamplesMixin, fom.SupportsGetItem, f
             return {k: results for part in parts for k, results in part.items()}
         return dict(zip(asking, results, strict=True))
 
-    def _detect(self, images: Sequence[Loaded], concepts: Sequence[Sequence[Concept]]) -> list[list[ConceptResult]]:
+    def _detect(self, images: Sequence[Loaded], questions: Sequence[Question]) -> list[list[ConceptResult]]:
         pixels, sizes, _ = zip(*images, strict=True)
         features = self.detector.encode_images(torch.stack(pixels), sizes)
-        return self.detector.detect(features, concepts, threshold=self.config.confidence_thresh, floor=self.floor)
+        shown = [question.exemplars for question in questions]
+        return self.detector.detect(
+            features, [question.concepts for question in questions], threshold=self.config.confidence_thresh,
+            floor=self.floor, **(dict(exemplars=shown) if any(shown) else {}),
+        )
 
     # ---------------------------------------------------------------- what to ask
 
@@ -228,20 +205,33 @@ class Sam3ImageModel(Asking, fom.Model, fom.SamplesMixin, fom.SupportsGetItem, f
         field = self.needs_fields.get("prompt_field", self.prompt_field)
         return None if field is None else field.removeprefix("frames.")
 
-    def _wanted(self, run: Run, before: Any) -> tuple[tuple[Concept, ...], str | None]:
+    def _examples(self) -> Examples:
+        field = self.needs_fields.get("box_prompt_field", self.box_prompt_field)
+        field = None if field is None else field.removeprefix("frames.")
+        return Examples(field, self.exemplars_alone, self.exemplars_required)
+
+    def _wanted(self, run: Run, before: Any) -> tuple[Question, str | None]:
         """What to ask of one sample, and why that cannot be done, if it cannot."""
         concepts, field = run.concepts, run.prompt_field
+        exemplars: Mapping[str, Exemplars] = {}
         if field is not None and before.has_field(field):
             try:
                 own = self._own_concepts(before[field], concepts)
             except ConceptError as error:
-                return (), f"{field}: {error}"
+                return Question(), f"{field}: {error}"
             concepts = (*concepts, *own)
+        if run.examples:
+            try:
+                concepts, exemplars = run.examples.of(before, concepts)
+                refuse_twins([c.label for c in concepts])
+                check_readable(concepts, self.detector.checkpoint.tokenizer)
+            except ConceptError as error:
+                return Question(), f"{run.examples.field}: {error}"
         # without knowing where earlier instances are, what is recorded cannot be kept whole: it is asked again
         if self.skip_existing and run.instances:
             done = recorded(before, run.ledger)
             concepts = tuple(c for c in concepts if c.label not in done)
-        return concepts, None
+        return Question(concepts, exemplars), None
 
     def _own_concepts(self, value: Any, common: Sequence[Concept]) -> tuple[Concept, ...]:
         """The phrases of one sample that are not asked of all."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import fiftyone as fo
 import numpy as np
 
+from .engine.everything import Thing
 from .engine.results import ConceptResult, FrameResult, Instance
 
 #: attributes of every detection beyond FiftyOne's own, to be declared so that the App can filter them
@@ -50,6 +51,24 @@ def to_tracked_detections(
                 instance=instances.setdefault(found.masklet, fo.Instance()), presence=found.presence,
                 object_score=found.object_score, birth_score=found.birth_score, phrase=found.phrase,
             ))
+    return detections
+
+
+def to_things(things: Iterable[Thing], size: tuple[int, int]) -> list[fo.Detection]:
+    """One detection a thing, without a label.
+
+    Args:
+        things: of one image
+        size: ``(height, width)`` of the image, in pixels
+    """
+    height, width = size
+    detections = []
+    for thing in things:
+        (x, y), (rows, columns) = thing.outline.corner, thing.outline.mask.shape
+        detections.append(fo.Detection(
+            bounding_box=[x / width, y / height, columns / width, rows / height], mask=thing.outline.mask,
+            quality=thing.outline.quality, stability=thing.stability,
+        ))
     return detections
 
 

@@ -1,4 +1,4 @@
-"""What people mark in a dataset's fields, as the engine's prompts. Names and meanings are those of FiftyOne's own
+"""What people mark in a video's frames, as the engine's prompts. Names and meanings are those of FiftyOne's own
 wrappers of SAM: ``prompt_field``, ``box_prompt_field``, ``point_prompt_field``, ``sam_label``, ``sam_labels``,
 ``operation_mode``, ``prompt_frame_indices``, ``propagation_direction``.
 """
@@ -10,15 +10,14 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
 from fiftyone import ViewField as F
 
 from .engine.concepts import Concept, check_whole
 from .engine.errors import ConceptError, VideoError
-from .engine.prompts import VISUAL, Exemplars, FramePrompts, ObjectPrompt, Prompts
+from .engine.prompts import VISUAL, FramePrompts, Prompts
 from .footage import Footage
+from .marks import MODES, check_marks, read_marks
 
-_MODES = ("concept", "visual")
 _DIRECTIONS = ("both", "forward", "backward")
 
 
@@ -47,7 +46,7 @@ class Prompting:
     prompt_frame_indices: Sequence[int] | None = field(default=None)
 
     def __post_init__(self) -> None:
-        for name, known in (("operation_mode", _MODES), ("propagation_direction", _DIRECTIONS)):
+        for name, known in (("operation_mode", MODES), ("propagation_direction", _DIRECTIONS)):
             if getattr(self, name) not in known:
                 choices = " or ".join(map(repr, known))
                 raise ConceptError(f"{name} must be {choices}, got {getattr(self, name)!r}")
@@ -90,19 +89,11 @@ class Prompting:
             ConceptError: naming the field
         """
         schema = (dataset.get_field_schema() if sequences else dataset.get_frame_field_schema()) or {}
-        for name, bare in zip(self.names, self.fields, strict=True):
+        for name in self.names:
             if not sequences and not name.startswith("frames."):
                 raise ConceptError(f"Prompts of videos are in their frames: write 'frames.{name}' instead of {name!r}")
-            if bare not in schema:
-                raise ConceptError(f"{name!r} is not a field of {dataset.name!r}: it has {sorted(schema)}")
-            kind = getattr(schema[bare], "document_type", None)
             wanted = {self.box_prompt_field: (fo.Detections,), self.point_prompt_field: (fo.Keypoints,)}
-            if kind not in wanted.get(name, (fo.Detections, fo.Keypoints)):
-                held = kind.__name__ if kind is not None else type(schema[bare]).__name__
-                allowed = " or ".join(k.__name__ for k in wanted.get(name, (fo.Detections, fo.Keypoints)))
-                raise ConceptError(f"Prompts must be {allowed}, but {name!r} holds {held}")
-            if bare == label_field.removeprefix("frames."):
-                raise ConceptError(f"{name!r} cannot hold the prompts and the results: choose another label field")
+            check_marks(name, schema, wanted.get(name, (fo.Detections, fo.Keypoints)), dataset, label_field)
 
     def read(
         self, footage: Footage, numbers: Sequence[int], concepts: Sequence[Concept], threshold: float
@@ -122,13 +113,17 @@ class Prompting:
             VideoError: a prompt cannot be used, or lies in a frame that is left out
         """
         labels = {c.label: k for k, c in enumerate(concepts)}
+
+        def number_of(label: str | None) -> int:
+            return labels.setdefault(label or VISUAL, len(labels))
+
         found: dict[int, FramePrompts] = {}
         for number, held in self._marks(footage):
             if number not in set(numbers):
                 self._outside(number, numbers)
                 continue
             try:
-                found[number] = self._of_frame(held, labels)
+                found[number] = read_marks(held, self.operation_mode, number_of)
             except ConceptError as error:
                 raise VideoError(f"prompt in frame {number}: {error}") from None
         added = [Concept(label, (), threshold) for label in list(labels)[len(concepts) :]]
@@ -156,73 +151,7 @@ class Prompting:
             if held and (wanted is None or number in wanted):
                 yield number, held
 
-    def _of_frame(self, held: Sequence[Any], labels: dict[str, int]) -> FramePrompts:
-        """The prompts of one frame; new labels are numbered."""
-        boxes: dict[int, list[tuple[tuple[float, ...], bool]]] = {}
-        objects: dict[Any, ObjectPrompt] = {}
-
-        def concept(label: str | None) -> int:
-            return labels.setdefault(label or VISUAL, len(labels))
-
-        for value in held:
-            for mark in value.detections if isinstance(value, fo.Detections) else ():
-                x, y, width, height = mark.bounding_box
-                box = (x, y, x + width, y + height)
-                if self.operation_mode == "concept":
-                    boxes.setdefault(concept(mark.label), []).append((box, _sign(mark)))
-                else:
-                    prompt = ObjectPrompt(mark.index, concept(mark.label), box)
-                    _join(objects, prompt)
-            for mark in value.keypoints if isinstance(value, fo.Keypoints) else ():
-                points, on = _points(mark)
-                if points:
-                    _join(objects, ObjectPrompt(mark.index, concept(mark.label), None, points, on))
-        exemplars = {
-            k: Exemplars(tuple(box for box, _ in some), tuple(sign for _, sign in some)) for k, some in boxes.items()
-        }
-        for prompt in objects.values():
-            if prompt.box is None and not any(prompt.on) and prompt.key is None:
-                raise ConceptError("points beside an object need one on it, or the index of the object they correct")
-        return FramePrompts(exemplars, tuple(objects.values()))
-
-
-def _join(objects: dict[Any, ObjectPrompt], prompt: ObjectPrompt) -> None:
-    """A box and points of one index are one prompt."""
-    place = len(objects) if prompt.key is None else ("key", prompt.key)
-    before = objects.get(place)
-    if before is not None:
-        prompt = ObjectPrompt(
-            prompt.key, before.concept, before.box or prompt.box, (*before.points, *prompt.points),
-            (*before.on, *prompt.on),
-        )
-    objects[place] = prompt
-
-
-def _sign(mark: fo.Detection) -> bool:
-    """Whether a box is a positive example."""
-    value = next((mark[n] for n in ("sam_label", "sam3_label") if n in mark and mark[n] is not None), True)
-    if value not in (0, 1):
-        raise ConceptError(f"sam_label must be True or False, got {value!r}")
-    return bool(value)
-
-
-def _points(mark: fo.Keypoint) -> tuple[tuple[tuple[float, float], ...], tuple[bool, ...]]:
-    """The points of a keypoint that are known, and whether each is on the object."""
-    signs = next((mark[n] for n in ("sam_labels", "sam2_labels") if n in mark and mark[n] is not None), None)
-    points = mark.points or []
-    if signs is None:
-        signs = [1] * len(points)
-    if len(signs) != len(points):
-        raise ConceptError(f"{len(points)} points, but {len(signs)} sam_labels")
-    if any(sign not in (0, 1) for sign in signs):
-        raise ConceptError(f"sam_labels must be 1 (on the object) or 0 (beside it), got {list(signs)!r}")
-    pairs = zip(points, signs, strict=True)
-    known = [((float(x), float(y)), bool(sign)) for (x, y), sign in pairs if not np.isnan([x, y]).any()]
-    return tuple(point for point, _ in known), tuple(sign for _, sign in known)
-
 
 def _list_of(dataset: fo.Dataset, name: str) -> str:
     kind = dataset.get_frame_field_schema()[name].document_type
     return "detections" if kind is fo.Detections else "keypoints"
-
-

@@ -11,6 +11,7 @@ import fiftyone as fo
 from .engine.concepts import Concept
 from .engine.errors import ConceptError
 from .engine.results import ConceptResult
+from .examples import Examples
 from .landing import Reply
 from .ledger import Ledger, check, declare, kept
 from .provenance import check_same_question, finish_run, instances_fields, note_label_field, start_run
@@ -26,6 +27,7 @@ class Run:
         ledger: where presence goes, once there is a dataset
         concepts: asked of every sample, once there is a dataset
         prompt_field: the field with each sample's own phrases, if any
+        examples: where examples are
         instances: fields that hold earlier instances
         label_field: where the instances of this run go, once FiftyOne has told
     """
@@ -34,6 +36,7 @@ class Run:
     ledger: Ledger
     concepts: tuple[Concept, ...]
     prompt_field: str | None
+    examples: Examples
     instances: tuple[str, ...]
     label_field: str | None = None
 
@@ -47,7 +50,7 @@ class Run:
         self._started = time.monotonic()
 
     def begin(
-        self, sample: Any, ledger: str, concepts: tuple[Concept, ...], prompt_field: str | None,
+        self, sample: Any, ledger: str, concepts: tuple[Concept, ...], prompt_field: str | None, examples: Examples,
         about: Mapping[str, Any], resumes: bool,
     ) -> None:
         """Check the dataset of the first ``sample``, declare the fields, record the run.
@@ -61,11 +64,13 @@ class Run:
         try:
             check(dataset, self.ledger)
             _check_prompt_field(dataset, self.ledger, prompt_field)
+            examples.check(dataset, self.ledger)
             if resumes:
                 check_same_question(dataset, self.ledger, concepts, about)
         except ConceptError as error:
             raise Refused(error) from None
-        self.dataset, self.concepts, self.prompt_field, self._about = dataset, concepts, prompt_field, about
+        self.dataset, self.concepts, self.prompt_field, self.examples = dataset, concepts, prompt_field, examples
+        self._about = about
         self.instances = instances_fields(dataset, self.ledger)
         self._first = self.ledger.presence not in self.ledger.schema(dataset) and not dataset.has_run(self.ledger.name)
         declare(dataset, self.ledger, [c.label for c in concepts])
@@ -82,7 +87,7 @@ class Run:
     def stored(self, samples: Sequence[Any]) -> list[Any]:
         """The samples or frames as the database has them: ``apply_model`` hands over views without our fields."""
         schema = self.ledger.schema(self.dataset)
-        wanted = [*self.ledger.fields, *self.instances, self.prompt_field or ""]
+        wanted = [*self.ledger.fields, *self.instances, self.prompt_field or "", self.examples.field or ""]
         fields = [name for name in dict.fromkeys(wanted) if name in schema]
         if self.ledger.frames:
             # a view, because a dataset's own frames are shared objects, which FiftyOne reloads behind our back
@@ -104,6 +109,7 @@ class Run:
         if self.label_field is None:
             try:
                 check(self.dataset, self.ledger, label_field)
+                self.examples.check(self.dataset, self.ledger, label_field)
             except ConceptError as error:
                 self._take_back()
                 raise Refused(error) from None

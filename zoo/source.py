@@ -16,10 +16,14 @@ MODELS: dict[str, str | None] = {
 }
 
 _COMMON = ("classes", "thresholds", "confidence_thresh", "ledger", "skip_existing", "cls_token")
-_IMAGE = (*_COMMON, "floor", "prompt_field")
+_IMAGE = (*_COMMON, "floor", "prompt_field", "box_prompt_field", "exemplars_alone", "exemplars_required")
 _VIDEO = (
     *_COMMON, "tracking", "start", "max_frames", "stride", "reverse", "prompt_field", "box_prompt_field",
     "point_prompt_field", "operation_mode", "propagation_direction", "prompt_frame_indices",
+)
+_VISUAL = (
+    "ledger", "operation_mode", "prompt_field", "box_prompt_field", "point_prompt_field", "boxes", "choice",
+    "multimask",
 )
 _PLACES = ("checkpoint", "device", "dtype")
 
@@ -49,21 +53,36 @@ def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) ->
     """
     from .cache import shared_checkpoint
     from .engine.checkpoint import TINY
+    from .engine.everything import EverythingSettings
     from .engine.tracker_settings import TrackerSettings
 
     video = is_video(model_name)
-    known = (*_PLACES, *((*_VIDEO, *(f.name for f in dataclasses.fields(TrackerSettings))) if video else _IMAGE))
+    mode = kwargs.get("operation_mode", "concept")
+    visual = not video and mode != "concept"
+    if video:
+        own = (*_VIDEO, *(f.name for f in dataclasses.fields(TrackerSettings)))
+    elif visual:
+        own = (*_VISUAL, *(f.name for f in dataclasses.fields(EverythingSettings)))
+    else:
+        own = (*_IMAGE, "operation_mode")
+    known = (*_PLACES, *own)
     unknown = sorted(set(kwargs) - set(known))
     if unknown:
-        raise ConceptError(f"Unknown argument {unknown[0]!r}: {model_name} takes {', '.join(known)}")
+        with_mode = f" with operation_mode={mode!r}" if visual else ""
+        raise ConceptError(f"Unknown argument {unknown[0]!r}: {model_name}{with_mode} takes {', '.join(known)}")
     place = {k: kwargs.pop(k) for k in _PLACES if k in kwargs}
     place["checkpoint"] = place.get("checkpoint") or MODELS[model_name] or TINY
     if video:
         from .video_model import Sam3VideoModel
 
         return Sam3VideoModel(shared_checkpoint(**place, tracker=True), **kwargs)
+    if visual:
+        from .visual_model import Sam3VisualModel
+
+        return Sam3VisualModel(shared_checkpoint(**place, tracker=True), **kwargs)
     from .image_model import Sam3ImageModel
 
+    kwargs.pop("operation_mode", None)
     return Sam3ImageModel(shared_checkpoint(**place), **kwargs)
 
 

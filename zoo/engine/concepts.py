@@ -55,7 +55,7 @@ def parse_concepts(classes: Classes, thresholds: Mapping[str, float] | None = No
             'No concepts to look for: pass classes=["red baseball cap", "fire truck"], a comma-separated '
             "string, or a mapping from label to phrase"
         )
-    _refuse_twins([c.label for c in concepts])
+    refuse_twins([c.label for c in concepts])
     if not thresholds:
         return tuple(concepts)
     limits = {check_phrase(k): check_fraction(value, f"threshold of {k!r}") for k, value in thresholds.items()}
@@ -135,7 +135,7 @@ def _pairs(classes: Any) -> list[tuple[str, tuple[str, ...]]]:
             if not listed:
                 raise ConceptError(f"The concept {label!r} has no phrase: write one, or remove it")
             tidy = tuple(check_phrase(p) for p in listed)
-            _refuse_twins(list(tidy), f"phrase of {label!r}")
+            refuse_twins(list(tidy), f"phrase of {label!r}")
             pairs.append((label, tidy))
         return pairs
     if not isinstance(classes, Iterable):
@@ -144,7 +144,7 @@ def _pairs(classes: Any) -> list[tuple[str, tuple[str, ...]]]:
     return [(p, (p,)) for p in (check_phrase(c) for c in classes)]
 
 
-def _refuse_twins(names: list[str], what: str = "concept") -> None:
+def refuse_twins(names: list[str], what: str = "concept") -> None:
     """No two names may be one to the network (letter case) or one as a field (dots, leading $ and _)."""
     seen: dict[str, str] = {}
     for name in names:

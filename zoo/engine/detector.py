@@ -9,7 +9,7 @@ queries that survive their threshold, and what the masks of one image share is c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,9 +18,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .checkpoint import Checkpoint
 from .concepts import Concept, check_length
+from .errors import ConceptError
+from .geometry import beside, examples, no_example
 from .mask_head import MaskHead
 from .masks import crop_masks, mask_iou
-from .prompts import Exemplars
+from .prompts import VISUAL, Exemplars
 from .results import ConceptResult, Instance
 
 #: two phrases of one concept found the same object if their masks overlap at least this much
@@ -46,12 +48,17 @@ class ImageFeatures:
     sizes: tuple[tuple[int, int], ...]
     tokens: Tensor | None = None
 
+    @property
+    def square_positions(self) -> Tensor:
+        """The positions as the coarse level lies, ``(1, C, H, W)``."""
+        return self.positions.transpose(1, 2).unflatten(2, self.levels[-1].shape[-2:])
+
 
 @dataclass(frozen=True)
 class Asked:
     """One phrase asked of one image: the image's ``row``, the ``concept`` that the answer is about, counted within that
-    image, and the ``floor``: confidence above which an instance is found; ``exemplars`` in that image, if there are
-    any: words and boxes are one query.
+    image, and the ``floor``: confidence above which an instance is found; ``exemplars`` in that image, and tokens
+    ``(K, C)`` of examples in other images (:meth:`ConceptDetector.learn`), if there are any: all are one query.
     """
 
     row: int
@@ -59,6 +66,7 @@ class Asked:
     phrase: str
     floor: float
     exemplars: Exemplars | None = None
+    learnt: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ class ConceptDetector:
         vision = model.get_vision_features(normalised.to(checkpoint.dtype))
         levels = tuple(vision.fpn_hidden_states[:-1])  # the half-size level is computed by transformers, used by none
         positions = vision.fpn_position_encoding[-2][:1]
-        cls = self._cls(levels[-1], positions)
+        cls = no_example(model, levels[-1], positions) if self.cls_token else None
         coarse, positions = (t.flatten(2).transpose(1, 2) for t in (levels[-1], positions))
         first = model.detr_encoder.layers[0]
         normed = first.layer_norm1(coarse)
@@ -191,9 +199,23 @@ class ConceptDetector:
             for phrase, tokens, length in zip(part, text.pooler_output, lengths, strict=True):
                 self._texts[phrase] = tokens[:length].clone()
 
+    @torch.inference_mode()
+    def learn(self, features: ImageFeatures, row: int, exemplars: Exemplars) -> Tensor:
+        """What examples look like, for other images: tokens ``(K, C)``, one for each of the ``K`` boxes.
+
+        Args:
+            features: encoded images
+            row: the image that the examples are in
+            exemplars: examples and counter-examples
+        """
+        coarse = features.levels[-1][row : row + 1]
+        (tokens,) = examples(self.checkpoint.model, coarse, features.square_positions, [exemplars])
+        return tokens[: len(exemplars.boxes)].clone()
+
     def detect(
         self, features: ImageFeatures, concepts: Sequence[Sequence[Concept]], *, threshold: float = 0.5,
-        floor: float | None = None,
+        floor: float | None = None, exemplars: Sequence[Mapping[str, Exemplars]] | None = None,
+        learnt: Mapping[str, Tensor] | None = None,
     ) -> list[list[ConceptResult]]:
         """Find every instance of every concept.
 
@@ -203,17 +225,28 @@ class ConceptDetector:
             threshold: confidence above which an instance counts, for concepts without their own
             floor: keep instances down to this confidence (they are returned, but not counted); ``None`` keeps
                 those that count
+            exemplars: for each image, label -> examples in that image. A concept without phrases is asked by its
+                examples alone
+            learnt: label -> what examples of it in other images look like, see :meth:`learn`
 
         Returns:
             per image, per concept in the order asked, its result, found or not
+
+        Raises:
+            ConceptError: a concept has neither phrases nor a positive example
         """
         if len(concepts) != len(features.sizes):
             raise ValueError(f"{len(features.sizes)} images are encoded, but concepts are given for {len(concepts)}")
         limits = [[threshold if c.threshold is None else c.threshold for c in asked] for asked in concepts]
-        asked = [
-            Asked(row, k, phrase, limits[row][k] if floor is None else min(floor, limits[row][k]))
-            for row, some in enumerate(concepts) for k, concept in enumerate(some) for phrase in concept.phrases
-        ]
+        asked = []
+        for row, some in enumerate(concepts):
+            for k, concept in enumerate(some):
+                shown = None if exemplars is None else exemplars[row].get(concept.label)
+                known = None if learnt is None else learnt.get(concept.label)
+                if not concept.phrases and known is None and (shown is None or not shown.shows):
+                    raise ConceptError(f"The concept {concept.label!r} has no phrase: it needs a positive example")
+                level = limits[row][k] if floor is None else min(floor, limits[row][k])
+                asked += [Asked(row, k, phrase, level, shown, known) for phrase in concept.phrases or (VISUAL,)]
         answers = [[_Answer() for _ in some] for some in concepts]
         for found in self.find(features, asked):
             size = features.sizes[found.asked.row]
@@ -246,11 +279,17 @@ class ConceptDetector:
         if features.cls is not None:
             prompt_ntc = torch.cat([prompt_ntc, features.cls[rows]], 1)
             mask_nt = torch.cat([mask_nt, mask_nt.new_ones(len(asked), 1)], 1)
-        if any(a.exemplars for a in asked):
+        shown = [n for n, a in enumerate(asked) if a.exemplars]
+        if shown:
             if features.cls is not None:  # examples come with a token of their own in its place
                 mask_nt[:, -1] = torch.tensor([not a.exemplars for a in asked], device=device)
-            shown_ntc, shown_nt = self._exemplars(features, asked)
-            prompt_ntc, mask_nt = torch.cat([prompt_ntc, shown_ntc], 1), torch.cat([mask_nt, shown_nt], 1)
+            drawn = examples(
+                model, features.levels[-1][rows[shown]], features.square_positions, [asked[n].exemplars for n in shown]
+            )
+            here = dict(zip(shown, drawn, strict=True))
+            prompt_ntc, mask_nt = beside(prompt_ntc, mask_nt, [here.get(n) for n in range(len(asked))])
+        if any(a.learnt is not None for a in asked):
+            prompt_ntc, mask_nt = beside(prompt_ntc, mask_nt, [a.learnt for a in asked])
         encoded_npc = self._fuse(features, rows, prompt_ntc, mask_nt)
         decoded = model.detr_decoder(
             vision_features=encoded_npc, text_features=prompt_ntc, text_mask=mask_nt,
@@ -323,47 +362,6 @@ class ConceptDetector:
                     shared, levels[-1], chosen, decoded.encoded[part], decoded.prompt[part], decoded.prompt_mask[part]
                 )
                 yield part, [mask[:count].float() for mask, count in zip(logits, counts, strict=True)]
-
-    def _exemplars(self, features: ImageFeatures, asked: Sequence[Asked]) -> tuple[Tensor, Tensor]:
-        """Examples as prompt tokens ``(N, K + 1, C)``, and which of them count; a pair without examples has none."""
-        device, coarse = self.checkpoint.device, features.levels[-1]
-        some = [n for n, a in enumerate(asked) if a.exemplars]
-        most = max(len(asked[n].exemplars.boxes) for n in some)
-        boxes = coarse.new_full((len(some), most, 4), -10.0)
-        signs = torch.zeros(len(some), most, dtype=torch.long, device=device)
-        real = torch.zeros(len(some), most, dtype=torch.bool, device=device)
-        for place, n in enumerate(some):
-            given = asked[n].exemplars
-            x0, y0, x1, y1 = torch.tensor(given.boxes).unbind(1)
-            count = len(given.boxes)
-            boxes[place, :count] = torch.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1).to(boxes)
-            signs[place, :count] = torch.tensor(given.positive, device=device).long()
-            real[place, :count] = True
-        rows = torch.tensor([asked[n].row for n in some], device=device)
-        positions = features.positions.transpose(1, 2).unflatten(2, coarse.shape[-2:])
-        output = self.checkpoint.model.geometry_encoder(
-            box_embeddings=boxes, box_mask=real, box_labels=signs, img_feats=[coarse[rows]],
-            img_pos_embeds=[positions.expand(len(some), -1, -1, -1)],
-        )
-        tokens = coarse.new_zeros(len(asked), *output.last_hidden_state.shape[1:])
-        counts = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=device)
-        tokens[some], counts[some] = output.last_hidden_state, output.attention_mask.bool()
-        return tokens, counts
-
-    def _cls(self, coarse: Tensor, positions: Tensor) -> Tensor | None:
-        """The geometry encoder's token for "no box given". It reads the image, not the words: once an image."""
-        if not self.cls_token:
-            return None
-        count = len(coarse)
-        output = self.checkpoint.model.geometry_encoder(
-            # transformers cannot encode zero boxes; a masked one leaves the CLS token exactly as without
-            box_embeddings=coarse.new_full((count, 1, 4), -10.0),
-            box_mask=torch.zeros(count, 1, dtype=torch.bool, device=coarse.device),
-            box_labels=torch.zeros(count, 1, dtype=torch.long, device=coarse.device),
-            img_feats=[coarse], img_pos_embeds=[positions.expand(count, -1, -1, -1)],
-        )
-        tokens = output.last_hidden_state[output.attention_mask.bool()]
-        return tokens.view(count, 1, -1)
 
 
 def _boxes(model: torch.nn.Module, references: Tensor, queries: Tensor) -> Tensor:

@@ -16,6 +16,10 @@ Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 #: what the network is asked where a concept has examples and no words
 VISUAL = "visual"
+#: exemplar boxes of one concept in one image; SAM 3 was trained with a handful
+MAX_EXEMPLARS = 32
+#: from which IoU on two boxes are the same box, drawn twice
+_SAME_BOX = 0.95
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,14 @@ class Exemplars:
             raise ConceptError("Exemplars need at least one box, got none")
         if len(self.boxes) != len(self.positive):
             raise ConceptError(f"{len(self.boxes)} exemplar boxes, but {len(self.positive)} say what they are")
+        if len(self.boxes) > MAX_EXEMPLARS:
+            raise ConceptError(f"{len(self.boxes)} exemplar boxes of one concept; at most {MAX_EXEMPLARS} can be read")
         for box in self.boxes:
             check_box(box)
+        for bad in self.negatives:
+            for box, positive in zip(self.boxes, self.positive, strict=True):
+                if positive and box_iou(bad, box) > _SAME_BOX:
+                    raise ConceptError(f"The box {bad!r} is marked as an example, and as a counter-example: choose")
 
     @property
     def negatives(self) -> tuple[Box, ...]:
