@@ -9,7 +9,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from .form import execution_context, mark_problems, notified, refusal
+from .form import execution_context, mark_problems, notified, refusal, samples_of
 from .truth_form import (
     absence_params,
     absence_settings,
@@ -85,7 +85,7 @@ class EvaluateConcepts(foo.Operator):
         from ..evaluation.concepts import evaluation_steps
 
         step = None
-        for step in evaluation_steps(ctx.target_view(), **_settings(ctx.params)):
+        for step in evaluation_steps(samples_of(ctx), **_settings(ctx.params)):
             if step.done % 10 and step.result is None:
                 continue
             share, label = step.done / step.total, f"{step.done} of {step.total} samples"
@@ -144,7 +144,7 @@ class EvaluateConcepts(foo.Operator):
         from ..evaluation.policy import EvaluationError
 
         def begin() -> None:
-            next(evaluation_steps(ctx.target_view(), **_settings(ctx.params)))
+            next(evaluation_steps(samples_of(ctx), **_settings(ctx.params)))
 
         problem = refusal(begin, EvaluationError)
         named = (name for name in ("eval_key", "gt_labels", "concepts") if problem and name in problem)

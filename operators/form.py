@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.operators as foo
 from fiftyone.operators import types
 
 TINY = "tiny"
 FACEBOOK = "facebook/sam3"
+#: the parameter with the settings of a call from Python that waits in the queue
+CALL = "call"
 _MAX_SLIDERS = 24
 
 
@@ -168,6 +171,42 @@ def execution_context(
     is_view = isinstance(collection, fo.DatasetView)
     ctx = dict(view=collection) if is_view else dict(dataset=collection)
     return ctx, dict(view_target="CURRENT_VIEW" if is_view else "DATASET")
+
+
+def samples_of(ctx: Any) -> fo.core.collections.SampleCollection:
+    """The samples that a run is about, as its form would propose them where nobody chose: the selected ones, if there
+    are any, else the current view, else the dataset.
+    """
+    said = ctx.params.get("view_target") or ctx.request_params.get("view_target")
+    return ctx.target_view() if said or not ctx.selected else ctx.view.select(ctx.selected)
+
+
+def queue(
+    uri: str, collection: fo.core.collections.SampleCollection, settings: Mapping[str, Any], **params: Any
+) -> Any:
+    """Have an operator run later, with the settings of a call from Python, which go by its form (:data:`CALL`).
+
+    Args:
+        uri: the operator
+        collection: a dataset or view
+        settings: of the call; plain values
+        **params: what the operator itself asks of its form
+
+    Returns:
+        FiftyOne's execution result
+
+    Raises:
+        ValueError: settings that cannot be stored, such as expressions
+    """
+    import bson
+
+    try:
+        bson.encode(dict(settings))
+    except (bson.errors.InvalidDocument, OverflowError) as error:
+        raise ValueError(f"delegate=True stores the settings until they are used, and cannot: {error}") from None
+    ctx, target = execution_context(collection)
+    params = {**params, **target, CALL: dict(settings)}
+    return foo.execute_operator(uri, ctx, params=params, request_delegation=True)
 
 
 def listed(labels: Iterable[str], most: int = 6) -> str:

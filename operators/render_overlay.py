@@ -10,6 +10,8 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from .form import samples_of
+
 _MP4, _IMAGES = "mp4", "images"
 #: parameters that are ``OverlayStyle``'s
 _STYLE = ("alpha", "softness", "outline", "labels", "presence", "min_confidence", "text_size", "font")
@@ -45,7 +47,7 @@ class RenderOverlay(foo.Operator):
 
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Draw")
-        there = detections_fields(ctx.target_view())
+        there = detections_fields(samples_of(ctx))
         choices = types.Dropdown()
         for name in there:
             choices.add_choice(name, label=name)
@@ -107,7 +109,7 @@ class RenderOverlay(foo.Operator):
         from ..curation.render import render_view
 
         last = None
-        for last in render_view(ctx.target_view(), **_settings(ctx.params)):
+        for last in render_view(samples_of(ctx), **_settings(ctx.params)):
             label = f"{last.done} of {last.total} done, {last.frames} frames" + _failures(last.failed)
             if ctx.delegated:
                 ctx.set_progress(progress=last.share, label=label)
@@ -171,7 +173,7 @@ class RenderOverlay(foo.Operator):
 
         try:
             field = ctx.params.get("label_field") or default or "sam3"
-            check_view(ctx.target_view(), field, as_images=_as_images(ctx.params))
+            check_view(samples_of(ctx), field, as_images=_as_images(ctx.params))
         except ValueError as error:
             return str(error)
         return None

@@ -22,6 +22,7 @@ from .form import (
     mark_problems,
     notified,
     refusal,
+    samples_of,
 )
 
 
@@ -82,7 +83,7 @@ class SegmentConcepts(foo.Operator):
         field = ctx.params.get("label_field") or "sam3"
         last = None
         for last in segment(
-            ctx.target_view(),
+            samples_of(ctx),
             model,
             field,
             batch_size=_batch_size(ctx.params),

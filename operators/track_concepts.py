@@ -21,6 +21,7 @@ from .form import (
     mark_problems,
     notified,
     refusal,
+    samples_of,
 )
 from .marks import add_prompts, prompt_settings
 
@@ -215,7 +216,7 @@ def _target(ctx: Any) -> Any:
     """The collection to track; groups lose their order as a target, so a grouped view stands for itself."""
     if getattr(ctx.view, "_is_dynamic_groups", False):
         return ctx.view
-    return ctx.target_view()
+    return samples_of(ctx)
 
 
 def _of_images(target: Any) -> bool:
