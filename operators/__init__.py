@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from .delete_findings import DeleteFindings
 from .evaluate_concepts import EvaluateConcepts
 from .find_confusions import FindConfusions, SettleConfusion, UndoPolicy
 from .find_hard_negatives import FindHardNegatives
 from .find_label_errors import FindLabelErrors
 from .metrics import METRICS
 from .panel import ConceptsPanel
-from .pick_thresholds import PickThresholds, VerifyPresence
+from .pick_thresholds import PickThresholds, ResetThresholds
 from .query_presence import QueryPresence
 from .render_overlay import RenderOverlay
 from .segment_concepts import SegmentConcepts
 from .track_concepts import TrackConcepts
+from .verify_presence import VerifyPresence
 
 OPERATORS = (
     SegmentConcepts, TrackConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors,
-    FindConfusions, SettleConfusion, UndoPolicy, PickThresholds, VerifyPresence, *METRICS, ConceptsPanel,
+    FindConfusions, SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings,
+    *METRICS, ConceptsPanel,
 )  # fmt: skip
 
 

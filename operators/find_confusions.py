@@ -10,7 +10,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from .finding import FindingOperator, add_key, kept
-from .form import mark_problems
+from .form import mark_problems, samples_of
 from .truth_form import add_choice, guess, label_fields
 
 _POLICIES = {
@@ -28,7 +28,7 @@ class FindConfusions(FindingOperator):
     LABEL = "SAM 3: find confusions"
     ABOUT = "Concepts that claim the same masks, and what to do about it; no inference"
 
-    def resolve_input(self, ctx: Any) -> types.Property:
+    def form(self, ctx: Any) -> types.Property:
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Compare the instances of")
         fields = label_fields(ctx.dataset)
@@ -94,7 +94,7 @@ class SettleConfusion(foo.Operator):
         from ..curation.policies import apply_policy
 
         done = apply_policy(
-            ctx.target_view(), ctx.params["first"], ctx.params["second"], ctx.params.get("policy") or "keep best",
+            samples_of(ctx), ctx.params["first"], ctx.params["second"], ctx.params.get("policy") or "keep best",
             **kept(ctx.params, "label_field", "parent", "iou", "use_masks"),
         )  # fmt: skip
         ctx.ops.reload_dataset()

@@ -9,7 +9,7 @@ import fiftyone as fo
 from fiftyone.operators import types
 
 from .finding import FindingOperator, add_key, kept
-from .form import add_checkpoint, common_settings, mark_problems
+from .form import add_checkpoint, common_settings, mark_problems, samples_of
 from .truth_form import (
     absence_settings,
     add_absence,
@@ -41,7 +41,7 @@ class FindHardNegatives(FindingOperator):
     LABEL = "SAM 3: find hard negatives"
     ABOUT = "Samples without a concept that SAM 3 takes, or nearly takes, for it: ranked and explained"
 
-    def resolve_input(self, ctx: Any) -> types.Property:
+    def form(self, ctx: Any) -> types.Property:
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Look for hard negatives in")
         fields = label_fields(ctx.dataset)
@@ -115,7 +115,7 @@ class FindHardNegatives(FindingOperator):
         field = ctx.params.get("label_field") or "sam3"
         model = common_settings(ctx.params) if ctx.params.get("another_checkpoint") else {}
         chosen = {name: model[name] for name in ("checkpoint", "device") if model.get(name)}
-        for step in ask_swaps(ctx.target_view(), field, **chosen):
+        for step in ask_swaps(samples_of(ctx), field, **chosen):
             share, label = step.done / max(step.total, 1), f"{step.done} of {step.total} samples asked"
             if ctx.delegated:
                 ctx.set_progress(progress=share, label=label)

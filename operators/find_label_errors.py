@@ -19,7 +19,7 @@ class FindLabelErrors(FindingOperator):
     LABEL = "SAM 3: find label errors"
     ABOUT = "Labels that are missing, wrong or of nothing, scored and explained; no inference"
 
-    def resolve_input(self, ctx: Any) -> types.Property:
+    def form(self, ctx: Any) -> types.Property:
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Look for label errors in")
         fields = label_fields(ctx.dataset)

@@ -9,15 +9,14 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from .form import execution_context, notified, refusal
-from .truth_form import absence_params
+from .form import CALL, notified, queue, refusal, samples_of
 
 
 class FindingOperator(foo.Operator):
     """An operator whose work is a generator of steps: ``done`` of ``total``, and at the end a ``result``.
 
     A subclass says what to run (:meth:`steps`), with what settings (:meth:`settings`), and what to tell
-    (:meth:`summary`); its form is its own.
+    (:meth:`summary`), and draws its form (:meth:`form`).
     """
 
     #: name, label and description of the operator
@@ -38,12 +37,16 @@ class FindingOperator(foo.Operator):
             risk_level=types.RiskLevel.LOW,
         )
 
+    def form(self, ctx: Any) -> types.Property:
+        """What the App asks."""
+        raise NotImplementedError
+
     def steps(self) -> Callable[..., Iterator[Any]]:
         """The function that does the work, a generator."""
         raise NotImplementedError
 
     def settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Its arguments, out of the form, or of a call from Python that was delegated."""
+        """Its arguments, out of the form."""
         raise NotImplementedError
 
     def summary(self, result: Any) -> str:
@@ -54,7 +57,10 @@ class FindingOperator(foo.Operator):
         """What is wrong, in the words of the code that would refuse it."""
         from ..curation.errors import CurationError
 
-        return refusal(lambda: next(self.steps()(ctx.target_view(), **self.settings(ctx.params))), CurationError)
+        return refusal(lambda: next(self.steps()(samples_of(ctx), **self.settings(ctx.params))), CurationError)
+
+    def resolve_input(self, ctx: Any) -> types.Property | None:
+        return None if CALL in ctx.params else self.form(ctx)  # a call was checked when it was made
 
     def resolve_delegation(self, ctx: Any) -> bool | None:
         return None
@@ -64,7 +70,8 @@ class FindingOperator(foo.Operator):
 
     def _find(self, ctx: Any) -> Iterator[Any]:
         step = None
-        for step in self.steps()(ctx.target_view(), **self.settings(ctx.params)):
+        settings = ctx.params[CALL] if CALL in ctx.params else self.settings(ctx.params)
+        for step in self.steps()(samples_of(ctx), **settings):
             share, label = step.done / max(step.total, 1), f"{step.done} of {step.total} samples"
             if ctx.delegated:
                 ctx.set_progress(progress=share, label=label)
@@ -85,19 +92,23 @@ class FindingOperator(foo.Operator):
             sample_collection: a dataset or view
             delegate: queue it for ``fiftyone delegated launch``
             progress: whether to show a progress bar
-            **settings: of the function of :meth:`steps`
+            **settings: of the function of :meth:`steps`, with its defaults
 
         Returns:
             what was found; if delegated, FiftyOne's execution result
+
+        Raises:
+            CurationError: as of the function, and before anything is queued
+            ValueError: delegated, with ``key=None``, or with settings that cannot be stored
         """
         import fiftyone.core.utils as fou
 
-        if delegate:
-            ctx, target = execution_context(sample_collection)
-            params = dict(absence_params(settings), **target)
-            return foo.execute_operator(self.uri, ctx, params=params, request_delegation=True)
         steps = self.steps()(sample_collection, **settings)
         step = next(steps)
+        if delegate:
+            if settings.get("key", "") is None:
+                raise ValueError("Say key='...': of a delegated search there is nothing but what it stores")
+            return queue(self.uri, sample_collection, settings)
         with fou.ProgressBar(total=step.total, progress=progress) as bar:
             for step in steps:
                 bar.set_iteration(step.done)

@@ -1,4 +1,4 @@
-"""``@concepts/sam3/pick_thresholds`` and ``verify_presence``: what is known, and what follows for thresholds."""
+"""``@concepts/sam3/pick_thresholds``: from which presence on a concept counts; ``reset_thresholds``: the way back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from .finding import kept
-from .form import mark_problems, refusal
+from .form import CALL, mark_problems, queue, refusal, samples_of
 from .truth_form import absence_settings, add_absence, add_choice, add_names, guess, label_fields, names_of
 
 _GOALS = {"f1": "The highest F1", "precision": "A precision"}
@@ -26,10 +26,14 @@ class PickThresholds(foo.Operator):
             label="SAM 3: pick thresholds",
             description="Operating points with intervals, and calibrated presence, from known pairs; no inference",
             dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
             risk_level=types.RiskLevel.LOW,
         )
 
-    def resolve_input(self, ctx: Any) -> types.Property:
+    def resolve_input(self, ctx: Any) -> types.Property | None:
+        if CALL in ctx.params:  # it was checked when it was made
+            return None
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Learn from")
         truths = label_fields(ctx.dataset, (fo.Detections, fo.Classification, fo.Classifications, fo.Polylines))
@@ -48,7 +52,7 @@ class PickThresholds(foo.Operator):
             inputs.enum(name, view.values(), view=view, default=next(iter(choices)), label=label)
             if name == "goal" and ctx.params.get("goal") == "precision":
                 inputs.float("target", default=0.9, min=0.01, max=1.0, label="Precision", view=types.SliderView())
-        inputs.bool("apply", default=True, label="Put them into effect", description="Can be undone in the panel")
+        inputs.bool("apply", default=True, label="Put them into effect", description="Can be undone")
         inputs.bool("more", default=False, label="More settings")
         if ctx.params.get("more"):
             wrong["gt_labels"] = add_names(inputs)
@@ -59,7 +63,8 @@ class PickThresholds(foo.Operator):
     def execute(self, ctx: Any) -> dict[str, Any]:
         from ..curation.thresholds import apply_thresholds, find_thresholds
 
-        found = find_thresholds(ctx.target_view(), **_settings(ctx.params))
+        settings = ctx.params[CALL] if CALL in ctx.params else _settings(ctx.params)
+        found = find_thresholds(samples_of(ctx), **settings)
         if ctx.params.get("apply", True):
             apply_thresholds(ctx.dataset, found)
         ctx.ops.reload_dataset()
@@ -74,11 +79,29 @@ class PickThresholds(foo.Operator):
         return types.Property(outputs, view=types.View(label="Thresholds"))
 
     def __call__(
-        self, sample_collection: fo.core.collections.SampleCollection, *, apply: bool = True, **settings: Any
-    ) -> Any:
-        """Run from Python; ``**settings`` of ``curation.thresholds.find_thresholds``."""
-        from ..curation.thresholds import apply_thresholds, find_thresholds
+        self, sample_collection: fo.core.collections.SampleCollection, *, apply: bool = True, delegate: bool = False,
+        **settings: Any,
+    ) -> Any:  # fmt: skip
+        """Run from Python: ``foo.get_operator("@concepts/sam3/pick_thresholds")(dataset, gt_field="ground_truth", …)``.
 
+        Args:
+            sample_collection: a dataset or view
+            apply: put what was learned into effect, at once
+            delegate: queue it for ``fiftyone delegated launch``
+            **settings: of ``curation.thresholds.find_thresholds``
+
+        Returns:
+            the :class:`Thresholds`; if delegated, FiftyOne's execution result
+
+        Raises:
+            CurationError: as of ``find_thresholds`` and ``apply_thresholds``
+            ValueError: delegated, with settings that cannot be stored
+        """
+        from ..curation.thresholds import apply_thresholds, find_thresholds, known_pairs
+
+        if delegate:
+            known_pairs(sample_collection, **_about_truth(settings))  # refused now, and not when its turn comes
+            return queue(self.uri, sample_collection, settings, apply=apply)
         found = find_thresholds(sample_collection, **settings)
         if apply:
             apply_thresholds(sample_collection._root_dataset, found)
@@ -89,50 +112,49 @@ class PickThresholds(foo.Operator):
         from ..curation.errors import CurationError
         from ..curation.thresholds import known_pairs
 
-        how = ("goal", "method", "target")
-        said = {name: value for name, value in _settings(ctx.params).items() if name not in how}
-        return refusal(lambda: known_pairs(ctx.target_view(), **said), CurationError)
+        return refusal(lambda: known_pairs(samples_of(ctx), **_about_truth(_settings(ctx.params))), CurationError)
 
 
-class VerifyPresence(foo.Operator):
-    """A person says of selected samples whether a concept is there."""
+class ResetThresholds(foo.Operator):
+    """Takes thresholds out of effect: back to those of the run, and no calibrated presence."""
 
     @property
     def config(self) -> foo.OperatorConfig:
         return foo.OperatorConfig(
-            name="verify_presence",
-            label="SAM 3: verify presence",
-            description="Say of samples that a concept is, or is not, there; thresholds learn from it",
+            name="reset_thresholds",
+            label="SAM 3: back to the run's thresholds",
+            description="Takes picked thresholds out of effect, and deletes calibrated presence; no inference",
             dynamic=True,
             risk_level=types.RiskLevel.LOW,
         )
 
     def resolve_input(self, ctx: Any) -> types.Property:
-        from ..curation.answers import asked_concepts
-
         inputs = types.Object()
-        inputs.view_target(ctx, action_description="Verify")
-        names = list(asked_concepts(ctx.dataset))
-        wrong = {"concept": add_choice(inputs, "concept", "Concept", names, None)}
-        view = types.RadioGroup()
-        view.add_choice("present", label="is there")
-        view.add_choice("absent", label="is not there")
-        inputs.enum("verdict", view.values(), view=view, required=True, label="In all of these samples it")
-        mark_problems(inputs, wrong, {})
-        return types.Property(inputs, view=types.View(label="Verify presence"))
+        known = _in_effect(ctx.dataset)
+        default = guess(known, "sam3") or next(iter(known), None)
+        wrong = {"ledger": add_choice(inputs, "ledger", "Ledger", known, default, required=False)} if known else {}
+        nothing = None if known else "No thresholds are in effect in this dataset but those of the run"
+        mark_problems(inputs, wrong, {"ledger": nothing})
+        return types.Property(inputs, view=types.View(label="Back to the run's thresholds"))
 
-    def execute(self, ctx: Any) -> dict[str, Any]:
-        from ..curation.truth import verify
+    def execute(self, ctx: Any) -> None:
+        from ..curation.thresholds import reset_thresholds
 
-        count = verify(ctx.target_view(), ctx.params["concept"], ctx.params["verdict"] == "present")
+        known = _in_effect(ctx.dataset)
+        reset_thresholds(ctx.dataset, ctx.params.get("ledger") or guess(known, "sam3") or known[0])
         ctx.ops.reload_dataset()
-        ctx.ops.notify(f"{count} samples verified", variant="success")
-        return dict(samples=count)
+        ctx.ops.notify("Back to the thresholds of the run", variant="success")
 
-    def resolve_output(self, ctx: Any) -> types.Property:
-        outputs = types.Object()
-        outputs.int("samples", label="Samples verified")
-        return types.Property(outputs, view=types.View(label="Verified"))
+    def __call__(self, dataset: fo.Dataset, ledger: str = "sam3") -> None:
+        """Run from Python; arguments of ``curation.thresholds.reset_thresholds``."""
+        from ..curation.thresholds import reset_thresholds
+
+        reset_thresholds(dataset, ledger)
+
+
+def _about_truth(settings: dict[str, Any]) -> dict[str, Any]:
+    """Those settings that say what is known, and not what follows."""
+    return {name: value for name, value in settings.items() if name not in ("goal", "method", "target", "store")}
 
 
 def _settings(params: dict[str, Any]) -> dict[str, Any]:
@@ -141,3 +163,15 @@ def _settings(params: dict[str, Any]) -> dict[str, Any]:
         said["target"] = params.get("target", 0.9)
     truth = absence_settings(params) if params.get("gt_field") else {}
     return dict(said, gt_labels=names_of(params.get("gt_labels")), **truth)
+
+
+def _in_effect(dataset: fo.Dataset) -> list[str]:
+    """The ledgers that have other thresholds than those of their run, or calibrated presence."""
+    from ..curation.answers import ledgers_of
+    from ..zoo.ledger import Ledger
+    from ..zoo.provenance import run_info
+
+    return [
+        name for name in ledgers_of(dataset)
+        if run_info(dataset, name).get("operating_points") or dataset.has_field(Ledger(name).calibrated)
+    ]  # fmt: skip

@@ -8,10 +8,11 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from .form import mark_problems, refusal
+from .form import mark_problems, refusal, samples_of
 from .truth_form import add_words
 
 _ALL = "combination"
+_KINDS = {"present": "Present", "absent": "Absent", "uncertain": "In doubt"}
 
 
 class QueryPresence(foo.Operator):
@@ -41,8 +42,10 @@ class QueryPresence(foo.Operator):
         inputs.enum("query", view.values(), view=view, default=_ALL, label="Find samples")
         wrong = {}
         if ctx.params.get("query", _ALL) == _ALL:
-            for name, label in (("present", "Present"), ("absent", "Absent"), ("uncertain", "In doubt")):
-                wrong[name] = add_words(inputs, name, label, required=False, choices=names)
+            for name, label in _KINDS.items():
+                # as long as there is nothing at all, the form cannot be sent
+                lacking = name == "present" and not any(ctx.params.get(kind) for kind in _KINDS)
+                wrong[name] = add_words(inputs, name, label, required=lacking, choices=names)
         else:
             wrong["concept"] = add_words(inputs, "concepts", "Concept", choices=names, description="One")
             inputs.float(
@@ -50,12 +53,12 @@ class QueryPresence(foo.Operator):
                 description="Empty: the concept's own threshold", required=False,
             )  # fmt: skip
         inputs.str("save_as", label="Save the view as", description="Empty: it is shown only")
-        said = any(ctx.params.get(name) for name in ("present", "absent", "uncertain", "concepts"))
+        said = any(ctx.params.get(name) is not None for name in (*_KINDS, "concepts"))
         mark_problems(inputs, wrong, {"concept": self._problem(ctx)} if said else {})
         return types.Property(inputs, view=types.View(label="Query presence"))
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        view = query(ctx.target_view(), ctx.params)
+        view = query(samples_of(ctx), ctx.params)
         name = (ctx.params.get("save_as") or "").strip()
         if name:
             ctx.dataset.save_view(name, view, overwrite=True)
@@ -71,11 +74,47 @@ class QueryPresence(foo.Operator):
         outputs.int("samples", label="Samples")
         return types.Property(outputs, view=types.View(label="Found"))
 
+    def __call__(
+        self, sample_collection: fo.core.collections.SampleCollection, query: str = _ALL, concept: str | None = None, *,
+        save_as: str | None = None, **settings: Any,
+    ) -> fo.DatasetView:  # fmt: skip
+        """Run from Python: ``foo.get_operator("@concepts/sam3/query_presence")(dataset, present=["cap"])``, or
+        ``(dataset, "suppressed", "wolf")``.
+
+        Args:
+            sample_collection: a dataset or view
+            query: "combination", or what is asked of one concept: a name in ``curation.presence.QUERIES``
+            concept: of a query about one
+            save_as: a name to save the view by; one of that name is replaced
+            **settings: of ``curation.presence.where`` (``present``, ``absent``, ``uncertain`` and so on), or of the
+                function that the query names
+
+        Returns:
+            the samples, sorted
+
+        Raises:
+            CurationError: as of these functions
+            ValueError: no such query, or a concept where several are wanted
+        """
+        from ..curation.presence import QUERIES, where
+
+        if query not in (_ALL, *QUERIES):
+            raise ValueError(f"query={query!r}; want one of {[_ALL, *QUERIES]}")
+        if query == _ALL and concept is not None:
+            raise ValueError(f"What of {concept!r}? Say present=[{concept!r}], or query= one of {list(QUERIES)}")
+        if query == _ALL:
+            view = where(sample_collection, **settings)
+        else:
+            view = QUERIES[query][1](sample_collection, concept, **settings)
+        if save_as:
+            sample_collection._root_dataset.save_view(save_as, view, overwrite=True)
+        return view
+
     @staticmethod
     def _problem(ctx: Any) -> str | None:
         from ..curation.errors import CurationError
 
-        return refusal(lambda: query(ctx.target_view(), ctx.params), CurationError)
+        return refusal(lambda: query(samples_of(ctx), ctx.params), CurationError)
 
 
 def query(samples: fo.core.collections.SampleCollection, params: dict[str, Any]) -> fo.DatasetView:
@@ -85,7 +124,7 @@ def query(samples: fo.core.collections.SampleCollection, params: dict[str, Any])
     kind = params.get("query") or _ALL
     ledger = params.get("ledger") or "sam3"
     if kind == _ALL:
-        said = {name: params.get(name) or () for name in ("present", "absent", "uncertain")}
+        said = {name: params.get(name) or () for name in _KINDS}
         return where(samples, **said, ledger=ledger)
     concept = (params.get("concepts") or [params.get("concept")])[0]
     said = {} if params.get("threshold") is None or kind == "rich" else dict(threshold=params["threshold"])

@@ -5,20 +5,24 @@ from __future__ import annotations
 import fiftyone as fo
 import fiftyone.operators as foo
 import pytest
+import yaml
 from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionContext, ExecutionError
 from fiftyone.operators.registry import OperatorRegistry
+from support.sandbox import REPOSITORY
 
 from curation.answers import asked_concepts, thresholds_of
+from curation.confusion import load_confusions
 from curation.errors import CurationError
 from curation.hard_negatives import find_hard_negatives, load_hard_negatives
 from curation.label_errors import find_label_errors, load_label_errors
 from curation.policies import applied_policies
-from curation.presence import present, where
+from curation.presence import present, suppressed, where
 from curation.swaps import ask_swaps
-from curation.thresholds import load_thresholds
+from curation.thresholds import find_thresholds, load_thresholds, set_threshold
 from emoji_world.dataset import GT_LABELS, SENSES, build_dataset
 from emoji_world.faults import plant_faults
+from evaluation.record import METRICS
 from zoo.source import load_model
 
 PLUGIN = "@concepts/sam3"
@@ -54,6 +58,10 @@ def run(dataset: fo.Dataset, name: str, **params):
     return foo.execute_operator(f"{PLUGIN}/{name}", dict(dataset=dataset), params=params)
 
 
+def call(name: str, *args, **settings):
+    return foo.get_operator(f"{PLUGIN}/{name}")(*args, **settings)
+
+
 def notices(result) -> list[str]:
     return [r.params["message"] for r in result.executor._requests if "message" in (r.params or {})]
 
@@ -67,7 +75,7 @@ def test_every_operator_and_the_panel_are_registered():
     assert registry.list_errors() == []
     names = (
         "query_presence", "find_hard_negatives", "find_label_errors", "find_confusions", "settle_confusion",
-        "undo_policy", "pick_thresholds", "verify_presence", "concepts",
+        "undo_policy", "pick_thresholds", "reset_thresholds", "verify_presence", "delete_findings", "concepts",
     )  # fmt: skip
     assert [name for name in names if not registry.can_execute(f"{PLUGIN}/{name}")] == []
 
@@ -83,6 +91,34 @@ def test_a_combination_becomes_a_saved_view(scenes):
 def test_one_concept_at_a_threshold(scenes):
     result = run(scenes, "query_presence", query="present", concepts=["cap"], threshold=0.9)
     assert result.result["samples"] == len(present(scenes, "cap", threshold=0.9))
+
+
+def test_a_query_from_python_is_a_view(scenes):
+    wanted = where(scenes, present=["cap"], absent=["dog"], thresholds={"cap": 0.7})
+    said = dict(present=["cap"], absent=["dog"], thresholds={"cap": 0.7})
+    assert call("query_presence", scenes, **said, save_as="caps").values("id") == wanted.values("id")
+    assert scenes.load_saved_view("caps").values("id") == wanted.values("id")
+    few = scenes.limit(9)
+    assert call("query_presence", few, "suppressed", "fox", score=0.1) == suppressed(few, "fox", score=0.1)
+    with pytest.raises(ValueError, match="query='abundant'; want one of"):
+        call("query_presence", scenes, "abundant", "cap")
+    with pytest.raises(ValueError, match=r"What of 'cap'\? Say present=\['cap'\]"):
+        call("query_presence", scenes, concept="cap")
+    with pytest.raises(ValueError, match="Say which concepts"):
+        call("query_presence", scenes)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, "Path: present. Reason: Required property"),
+        (dict(query="rich"), "Path: concepts. Reason: Required property"),
+        (dict(present=[]), "Validation error.*Say which concepts are to be present"),
+    ],
+)
+def test_a_query_about_nothing_cannot_be_sent(scenes, params, words):
+    with pytest.raises(ExecutionError, match=words):
+        run(scenes, "query_presence", **params)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +153,53 @@ def test_a_delegated_run_finds_the_same(scenes):
     DelegatedOperationService().execute_queued_operations()
     scenes.reload()
     assert load_label_errors(scenes, "later").counts == at_once.counts
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "load"),
+    [
+        ("find_label_errors", dict(exhaustive=True), load_label_errors),
+        ("find_label_errors", dict(exhaustive=("dog",), negatives_field="lacking", use_masks=False), load_label_errors),
+        ("find_hard_negatives", {}, load_hard_negatives),
+        ("find_hard_negatives", dict(gt_field="ground_truth", exhaustive=True, use_masks=False), load_hard_negatives),
+        ("find_confusions", {}, load_confusions),
+    ],
+)  # fmt: skip
+def test_what_is_not_said_is_the_same_at_once_and_delegated(scenes, name, said, load):
+    scenes.set_values("lacking", [["fox"]] * len(scenes))
+    at_once = call(name, scenes, progress=False, **said)
+    call("delete_findings", scenes, at_once.key)
+    assert call(name, scenes, delegate=True, **said).delegated
+    DelegatedOperationService().execute_queued_operations()
+    scenes.reload()
+    assert str(load(scenes)) == str(at_once)  # their classes are not the same: the plugin has its own
+
+
+def test_delegated_thresholds_are_put_into_effect_unless_told_otherwise(scenes):
+    said = dict(gt_field="ground_truth", exhaustive=True, goal="precision", target=0.9)
+    before = thresholds_of(scenes)
+    for apply in (False, True):
+        assert call("pick_thresholds", scenes, delegate=True, apply=apply, **said).delegated
+        DelegatedOperationService().execute_queued_operations()
+        scenes.reload()
+        found = find_thresholds(scenes, **said, store=False)
+        assert str(load_thresholds(scenes)) == str(found)
+        assert thresholds_of(scenes) == (before | found.points if apply else before)
+        assert scenes.has_field("sam3_calibrated") == apply
+
+
+def test_what_could_not_run_is_not_queued(scenes):
+    known = dict(gt_field="labels", exhaustive=True, delegate=True)
+    with pytest.raises(ValueError, match="is not a field"):
+        call("find_label_errors", scenes, gt_field="nothing", exhaustive=True, delegate=True)
+    with pytest.raises(ValueError, match="Nothing is known about these samples"):
+        call("pick_thresholds", scenes, delegate=True)
+    with pytest.raises(ValueError, match="of a delegated search there is nothing but what it stores"):
+        call("find_label_errors", scenes, key=None, **known)
+    for name in ("find_label_errors", "pick_thresholds"):
+        with pytest.raises(ValueError, match="delegate=True stores the settings until they are used, and cannot"):
+            call(name, scenes, gt_labels={"red cap": fo.ViewField("label") == "cap"}, **known)
+    assert DelegatedOperationService().get_queued_operations() == []
 
 
 def test_a_form_that_says_nothing_about_absence_is_refused(scenes):
@@ -193,6 +276,99 @@ def test_thresholds_are_picked_and_put_into_effect(scenes):
     points = load_thresholds(scenes).points
     assert points.items() <= thresholds_of(scenes).items()
     assert scenes.bounds("sam3_calibrated.cap")[1] <= 1
+
+
+def test_thresholds_go_back_to_those_of_the_run(scenes):
+    before = thresholds_of(scenes)
+    nothing = "No thresholds are in effect in this dataset but those of the run"
+    assert problems(form(scenes, "reset_thresholds")) == [nothing]
+    for reset in (lambda: run(scenes, "reset_thresholds"), lambda: call("reset_thresholds", scenes)):
+        call("pick_thresholds", scenes, gt_field="ground_truth", exhaustive=True)
+        set_threshold(scenes, "cap", 0.7)
+        assert thresholds_of(scenes)["cap"] == 0.7 and scenes.has_field("sam3_calibrated")
+        assert problems(form(scenes, "reset_thresholds")) == []
+        reset()
+        scenes.reload()
+        assert thresholds_of(scenes) == before and not scenes.has_field("sam3_calibrated")
+    with pytest.raises(ExecutionError, match=nothing):
+        run(scenes, "reset_thresholds")
+
+
+def test_findings_are_deleted_and_policies_are_not_among_them(scenes):
+    fields = scenes.get_field_schema(flat=True)
+    nothing = "Nothing was found in this dataset: there is nothing to delete"
+    assert problems(form(scenes, "delete_findings")) == [nothing]
+    call("settle_confusion", scenes, "cap", "red cap", "keep")
+    assert problems(form(scenes, "delete_findings")) == [nothing]
+    call("find_label_errors", scenes, gt_field="labels", exhaustive=True, progress=False)
+    call("find_hard_negatives", scenes, key="hard", progress=False)
+    call("find_confusions", scenes, progress=False)
+    call("pick_thresholds", scenes, gt_field="ground_truth", exhaustive=True, apply=False)
+    keys = ["hard", "label_errors", "confusions", "sam3_thresholds"]
+    assert form(scenes, "delete_findings")["key"].type.values == keys
+    with pytest.raises(ExecutionError, match="Path: key. Reason: Invalid enum value"):
+        run(scenes, "delete_findings", key="policy_1")
+    with pytest.raises(ValueError, match="use undo_policy"):
+        call("delete_findings", scenes, "policy_1")
+    run(scenes, "delete_findings", key=keys[0])
+    for key in keys[1:]:
+        call("delete_findings", scenes, key)
+    scenes.reload()
+    assert scenes.get_field_schema(flat=True).keys() == fields.keys()
+    assert set(scenes.list_runs()) == {"sam3", "policy_1"}
+
+
+def test_where_samples_are_selected_the_verdict_is_on_them(scenes):
+    chosen = scenes.take(3, seed=1).values("id")
+    uri, said = f"{PLUGIN}/verify_presence", dict(concept="fox", verdict="present")
+    result = foo.execute_operator(uri, dict(dataset=scenes, selected=chosen), params=said)
+    scenes.reload()
+    assert result.result == {"samples": 3}
+    assert set(scenes.match(fo.ViewField("sam3_verified.fox") == True).values("id")) == set(chosen)  # noqa: E712
+    few = dict(view=scenes.limit(5), selected=chosen)
+    for target, count in (("CURRENT_VIEW", 5), ("DATASET", len(scenes)), ("SELECTED_SAMPLES", None)):
+        wanted = len(scenes.limit(5).select(chosen)) if count is None else count
+        assert foo.execute_operator(uri, few, params=dict(said, view_target=target)).result["samples"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("query_presence", dict(query="absent", concepts=["fox"])),
+        ("find_label_errors", dict(label_field="sam3", gt_field="labels", absence="exhaustive", key="errors")),
+        ("find_hard_negatives", dict(label_field="sam3", gt_field="labels", absence="exhaustive", key="hard")),
+        ("find_confusions", dict(label_field="sam3", key="mixed")),
+        ("pick_thresholds", dict(gt_field="ground_truth", absence="exhaustive", apply=False)),
+        ("evaluate_concepts", dict(pred_field="sam3", gt_field="ground_truth", absence="exhaustive", eval_key="some")),
+        ("segment_concepts", dict(classes=["dog"], checkpoint="tiny", label_field="again")),
+    ],
+)
+def test_where_samples_are_selected_every_operator_takes_them(scenes, monkeypatch, name, params):
+    seen = []
+    monkeypatch.setattr(ExecutionContext, "target_view", lambda self: pytest.fail("the target would be all samples"))
+    select = fo.DatasetView.select
+    monkeypatch.setattr(fo.DatasetView, "select", lambda self, ids, **kw: seen.append(ids) or select(self, ids, **kw))
+    chosen = scenes.take(6, seed=1).values("id")
+    foo.execute_operator(f"{PLUGIN}/{name}", dict(dataset=scenes, selected=chosen), params=params)
+    assert chosen in seen
+
+
+def test_a_verdict_from_python(scenes):
+    some = scenes.limit(4)
+    assert call("verify_presence", some, "fox", "present") == 4
+    assert call("verify_presence", some.limit(3), "fox", False) == 3
+    assert scenes.count_values("sam3_verified.fox") == {True: 1, False: 3, None: len(scenes) - 4}
+    assert call("verify_presence", some, "fox", None) == 4
+    assert scenes.count_values("sam3_verified.fox") == {None: len(scenes)}
+    with pytest.raises(ValueError, match="present='perhaps' of 'fox' must be True, False, or None"):
+        call("verify_presence", some, "fox", "perhaps")
+
+
+def test_every_operator_can_be_called():
+    declared = yaml.safe_load((REPOSITORY / "fiftyone.yml").read_text(encoding="utf-8"))["operators"]
+    operators = {name: foo.get_operator(f"{PLUGIN}/{name}") for name in declared}
+    mute = [name for name, one in operators.items() if not callable(one)]
+    assert set(mute) <= set(METRICS), "metrics are asked through FiftyOne"
 
 
 def test_what_was_verified_teaches_thresholds(scenes):
