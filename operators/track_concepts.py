@@ -8,6 +8,7 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
+from fiftyone.operators.constants import ViewTarget
 
 from .form import (
     add_checkpoint,
@@ -213,10 +214,13 @@ class TrackConcepts(foo.Operator):
 
 
 def _target(ctx: Any) -> Any:
-    """The collection to track; groups lose their order as a target, so a grouped view stands for itself."""
-    if getattr(ctx.view, "_is_dynamic_groups", False):
-        return ctx.view
-    return samples_of(ctx)
+    """The collection to track. Groups would lose their order where the dataset is chosen: a grouped view stands for
+    itself, or for those of its groups that are selected.
+    """
+    if not _of_images(ctx.view):
+        return samples_of(ctx)
+    chosen = ctx.request_params.get("view_target") in (None, ViewTarget.SELECTED_SAMPLES)
+    return ctx.view.select(ctx.selected) if chosen and ctx.selected else ctx.view
 
 
 def _of_images(target: Any) -> bool:

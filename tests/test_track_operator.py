@@ -252,6 +252,15 @@ def test_a_grouped_view_is_sequences(stills, followed, delegate):
     assert [m["support"] for m in masklets_of(stills.first())] == [[1, 4]]
 
 
+@pytest.mark.parametrize("target", [{}, dict(view_target="SELECTED_SAMPLES")])
+def test_of_a_grouped_view_the_selected_sequences_are_tracked(stills, followed, target):
+    groups = stills.group_by("scene", order_by="number")
+    chosen = groups.match(fo.ViewField("scene") == "b").values("id")
+    params = dict(classes=["dog"], checkpoint="tiny", **target)
+    foo.execute_operator(URI, dict(view=groups, selected=chosen), params=params)
+    assert [bool(asked) for asked in stills.values("sam3_presence.dog")] == [False] * 4 + [True] * 2
+
+
 def test_delegated(reel, followed):
     foo.get_operator(URI)(reel, classes=["dog"], delegate=True)
     assert followed == []
