@@ -17,6 +17,7 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import check_whole, check_words, listed
 from .errors import CurationError
 
 if __package__ == "curation":  # the repository's root is on the path, as in tests and scripts
@@ -30,6 +31,7 @@ KINDS = ("presence", "score", "count")
 #: a concept is present from here on, where neither a calibration nor the run says otherwise
 USUAL_THRESHOLD = 0.5
 
+_MAKE = 'ask SAM 3 first, with dataset.apply_model(sam3, label_field="sam3") or the operator "SAM 3: segment concepts"'
 _KEPT: OrderedDict[tuple, Any] = OrderedDict()
 _MOST_KEPT = 12
 
@@ -94,6 +96,7 @@ def read_answers(
         CurationError: no samples, no ledger or one of an older version, concepts that were not asked.
     """
     book = check_ledger(samples, ledger)
+    check_whole(samples)
     wanted = check_concepts(samples, concepts, ledger)
     if not len(samples):
         raise CurationError(f"There is nothing to look at: no samples in this dataset or view of {_name(samples)}")
@@ -104,16 +107,45 @@ def read_answers(
     return Answers(ids, wanted, *(numbers.get(kind) for kind in KINDS), thresholds=levels)
 
 
+def check_asked(
+    samples: fo.core.collections.SampleCollection, answers: Answers, ledger: str, concepts: Sequence[str] = ()
+) -> None:
+    """Refuse answers that hold none, as of images that were added since.
+
+    Args:
+        samples: whose answers these are.
+        answers: from :func:`read_answers`.
+        ledger: its name.
+        concepts: those that matter. Default: all.
+
+    Raises:
+        CurationError: SAM 3 was not asked of any of these samples; says how to.
+    """
+    asked = answers.asked if not concepts else answers.asked[:, [answers.place(concept) for concept in concepts]]
+    if not asked.any():
+        raise CurationError(
+            f"SAM 3 was not asked about {listed(concepts or answers.concepts)} in any of these {len(answers)} samples "
+            f"of {_name(samples)} (ledger {ledger!r}): {_MAKE}"
+        )
+
+
 def check_ledger(samples: fo.core.collections.SampleCollection, ledger: str = DEFAULT) -> Ledger:
     """The ledger's names, if it is there.
 
     Raises:
-        CurationError: there is none, or one of an older version; says how to make it.
+        CurationError: there is none, or one of an older version; says how to make it. A view that leaves it out.
     """
     book, schema = Ledger(ledger), samples.get_field_schema()
-    make = (
-        'ask SAM 3 first, with dataset.apply_model(sam3, label_field="sam3") or the operator "SAM 3: segment concepts"'
-    )
+    dataset = samples._root_dataset
+    whole = dataset.get_field_schema()
+    left_out = any(name in whole and name not in schema for name in (book.presence, book.score, book.count))
+    if ledger in ledgers_of(dataset) and left_out:
+        raise CurationError(
+            f"This view of {_name(samples)} has no concept ledger {ledger!r}, or not all of it; the dataset has: use "
+            "the dataset, or a view that leaves its samples and fields whole (select_fields(), exclude_fields() and "
+            "to_patches() do not)"
+        )
+    make = _MAKE
     if ledger not in ledgers_of(samples):
         known = ledgers_of(samples)
         there = f"; there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, known))}" if known else ""
@@ -153,13 +185,20 @@ def check_concepts(
     known = asked_concepts(samples, ledger)
     if concepts is None:
         return known
-    wanted = tuple(dict.fromkeys([concepts] if isinstance(concepts, str) else concepts))
+    named = check_words(concepts, "concepts")
+    wanted = tuple(dict.fromkeys(named))
     for concept in wanted:
         if concept not in known:
             raise CurationError(not_asked(concept, known))
     if not wanted:
-        raise CurationError(f"No concepts were named; asked were {_listed(known)}")
+        raise CurationError(f"No concepts were named; asked were {listed(known)}")
     return wanted
+
+
+def all_concepts(samples: fo.core.collections.SampleCollection) -> tuple[str, ...]:
+    """Every concept that was ever asked, in any ledger."""
+    dataset = samples._root_dataset
+    return tuple(dict.fromkeys(name for ledger in ledgers_of(dataset) for name in asked_concepts(dataset, ledger)))
 
 
 def not_asked(concept: str, known: Sequence[str]) -> str:
@@ -168,7 +207,7 @@ def not_asked(concept: str, known: Sequence[str]) -> str:
     words = concept.casefold()
     near = [folded[name] for name in difflib.get_close_matches(words, folded, n=3, cutoff=0.6)]
     near += [name for name in known if name not in near and set(words.split()) & set(name.casefold().split())]
-    nearest = f"the nearest that were: {_listed(near[:3])}" if near else f"asked were {_listed(known)}"
+    nearest = f"the nearest that were: {listed(near[:3])}" if near else f"asked were {listed(known)}"
     return f"{concept!r} was not asked of this dataset; {nearest}. Ask it with the operator \"SAM 3: segment concepts\""
 
 
@@ -236,10 +275,6 @@ def _state(samples: fo.core.collections.SampleCollection) -> tuple:
     stages = json.dumps(samples.view()._serialize(include_uuids=False), sort_keys=True, default=str)
     _, latest = dataset.bounds("last_modified_at")
     return dataset.name, str(dataset._doc.id), stages, str(latest), len(dataset), str(dataset.last_deletion_at)
-
-
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(map(repr, names[:most])) + (", …" if len(names) > most else "")
 
 
 def _name(samples: fo.core.collections.SampleCollection) -> str:

@@ -105,6 +105,8 @@ def check_field(samples: fo.core.collections.SampleCollection, field: str, what:
     Raises:
         CurationError: no such field, or one that holds no ``Detections``.
     """
+    if not isinstance(field, str):
+        raise CurationError(f"{what}={field!r} must be the name of a field")
     bare = field.removeprefix("frames.")
     places = {bare: samples.get_field_schema().get(bare)}
     if samples._contains_videos(any_slice=True):

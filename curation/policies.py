@@ -24,6 +24,7 @@ from fiftyone import ViewField as F
 
 from . import records
 from .answers import USUAL_THRESHOLD, check_concepts, ledgers_of
+from .checks import check_whole
 from .cofire import PART, SAME_MASK
 from .confusion import POLICIES
 from .errors import CurationError
@@ -99,8 +100,9 @@ def apply_policy(
     if policy not in POLICIES:
         raise CurationError(f"policy={policy!r}; want one of {list(POLICIES)}")
     book = ledger_of(dataset, path) or Ledger(path)
-    if book.name not in ledgers_of(samples):
-        raise CurationError(f"{path!r} belongs to no ledger of {dataset.name!r}; it has {ledgers_of(samples)}")
+    if book.name not in ledgers_of(dataset):  # a view may leave its fields out; the change is the dataset's
+        raise CurationError(f"{path!r} belongs to no ledger of {dataset.name!r}; it has {ledgers_of(dataset)}")
+    check_whole(samples)
     check_concepts(samples, [first, second], book.name)
     if not len(samples):
         raise CurationError(f"There is nothing to settle: no samples in this dataset or view of {dataset.name!r}")

@@ -6,7 +6,7 @@ Every function takes a dataset or view, and gives a view of it, sorted, that can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -15,7 +15,9 @@ from fiftyone import ViewExpression
 from fiftyone import ViewField as F
 
 from .answers import check_concepts, check_ledger, thresholds_of
+from .checks import check_words
 from .errors import CurationError
+from .instances import check_field
 
 if __package__ == "curation":
     from zoo.ledger import DEFAULT, Ledger
@@ -75,7 +77,7 @@ def uncertain(
 
 def where(
     samples: fo.core.collections.SampleCollection, *, present: Iterable[str] = (), absent: Iterable[str] = (),
-    uncertain: Iterable[str] = (), band: float = BAND, thresholds: dict[str, float] | None = None,
+    uncertain: Iterable[str] = (), band: float = BAND, thresholds: Mapping[str, float] | float | None = None,
     ledger: str = DEFAULT,
 ) -> fo.DatasetView:  # fmt: skip
     """Where all of these hold at once: "cap present, fire truck absent". Those that hold most clearly come first.
@@ -84,16 +86,19 @@ def where(
         samples, ledger: see :func:`present`.
         present, absent, uncertain: concepts.
         band: of what is uncertain, see :func:`uncertain`.
-        thresholds: concept → threshold, before those of the ledger.
+        thresholds: concept → threshold, before those of the ledger; or one for all.
     """
-    wanted = {"present": _some(present), "absent": _some(absent), "uncertain": _some(uncertain)}
+    asked = {"present": present, "absent": absent, "uncertain": uncertain}
+    wanted = {kind: check_words(concepts, kind) for kind, concepts in asked.items()}
     named = [concept for concepts in wanted.values() for concept in concepts]
     twice = next((concept for concept in named if named.count(concept) > 1), None)
     if twice is not None:
         raise CurationError(f"{twice!r} cannot be in two of present, absent and uncertain at once")
     if not named:
         raise CurationError("Say which concepts are to be present=[…], absent=[…] or uncertain=[…]")
-    levels = dict(thresholds or {})
+    levels = dict.fromkeys(named, thresholds) if isinstance(thresholds, Real) else thresholds or {}
+    if not isinstance(levels, Mapping):
+        raise CurationError(f"thresholds={thresholds!r} must be a number, or map concepts to numbers: {{'cap': 0.7}}")
     check_ledger(samples, ledger)
     check_concepts(samples, [*levels, *named], ledger)
     conditions, margins = [], []
@@ -150,15 +155,21 @@ def accepted(
 ) -> fo.DatasetView:
     """The instances whose concept is present in their image by its operating point; other instances are hidden.
 
+    Args:
+        samples: a dataset or view.
+        label_field: the instances; of videos, with or without "frames.".
+        ledger: name of the ledger.
+
     Raises:
-        CurationError: no such ledger.
+        CurationError: no such ledger, or no such field.
     """
     check_ledger(samples, ledger)
+    path = check_field(samples, label_field, "label_field")
     levels = thresholds_of(samples, ledger)
     fits = [
         (F("label") == ViewExpression({"$literal": name})) & (F("presence") >= level) for name, level in levels.items()
     ]  # not map_values(), which takes names that begin with "$" for fields
-    return samples.filter_labels(label_field, F.any(fits), only_matches=False)
+    return samples.filter_labels(path, F.any(fits), only_matches=False)
 
 
 #: what can be asked of one concept: name → (what people read, the function)
@@ -204,7 +215,3 @@ def _asked(path: str) -> ViewExpression:
 
 def _side(kind: str, path: str, level: float) -> ViewExpression:
     return F(path) >= level if kind == "present" else F(path) < level
-
-
-def _some(concepts: Iterable[str]) -> Sequence[str]:
-    return [concepts] if isinstance(concepts, str) else list(concepts)

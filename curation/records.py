@@ -85,10 +85,8 @@ def load(dataset: fo.Dataset, key: str, method: str) -> tuple[dict[str, Any], An
     Raises:
         CurationError: there is none of that key, or it is of another kind.
     """
-    known = findings(dataset, method)
-    if key not in known:
-        there = f"; there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, known))}" if known else ""
-        raise CurationError(f"{dataset.name!r} has no {method.removeprefix('sam3_')} {key!r}{there}")
+    dataset = dataset._root_dataset
+    check_found(dataset, key, method)
     info = dataset.get_run_info(key)
     with _READING:
         stamp = "record", str(dataset._doc.id), key, str(info.timestamp)
@@ -96,24 +94,41 @@ def load(dataset: fo.Dataset, key: str, method: str) -> tuple[dict[str, Any], An
     return info.config.serialize(), held
 
 
+def check_found(dataset: fo.Dataset, key: str, method: str) -> None:
+    """Refuse a key under which nothing of the kind was found.
+
+    Raises:
+        CurationError: naming those that there are, or what finds some.
+    """
+    known = findings(dataset, method)
+    if key not in known:
+        kind = method.removeprefix("sam3_")
+        there = f"there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, known))}"
+        todo = there if known else f"run find_{kind}() first"
+        raise CurationError(f"{dataset._root_dataset.name!r} has no {kind} {key!r}; {todo}")
+
+
 def findings(dataset: fo.Dataset, method: str) -> list[str]:
     """Keys of the findings of a kind, oldest first."""
-    return list(dataset.list_runs(method=method))
+    return list(dataset._root_dataset.list_runs(method=method))
 
 
 def delete_findings(dataset: fo.Dataset, key: str) -> None:
-    """Delete a finding and everything that it wrote on samples and labels.
+    """Delete a finding and everything that it wrote on samples and labels; of a view, that of its dataset.
 
     Raises:
         CurationError: there is none of that key.
     """
-    if not dataset.has_run(key) or not hasattr(dataset.get_run_info(key).config, "made"):  # what store() writes
-        raise CurationError(f"{dataset.name!r} has no findings {key!r}")
+    dataset = dataset._root_dataset
+    stored = [name for name in dataset.list_runs() if hasattr(dataset.get_run_info(name).config, "made")]  # by store()
+    if key not in stored:
+        there = f"it has {', '.join(map(repr, stored))}" if stored else "nothing was found there yet"
+        raise CurationError(f"{dataset.name!r} has no findings {key!r}; {there}")
     if dataset.get_run_info(key).config.method == "sam3_policy":  # its record holds what it took away
         raise CurationError(
             f"{key!r} changed labels, and its record can bring them back: use undo_policy(dataset, {key!r})"
         )
-    clear(dataset, getattr(dataset.get_run_info(key).config, "fields", None) or ())
+    clear(dataset, written_by(dataset, key))
     dataset.delete_run(key)
 
 
@@ -130,8 +145,16 @@ def clear(dataset: fo.Dataset, paths: Iterable[str]) -> None:
 
 
 def written_by(dataset: fo.Dataset, key: str) -> list[str]:
-    """Paths that the last run of a key wrote."""
-    return list(getattr(dataset.get_run_info(key).config, "fields", None) or ()) if dataset.has_run(key) else []
+    """Paths that the last run of a key wrote; of labels whose field was renamed since, where they are now."""
+    if not dataset.has_run(key):
+        return []
+    written = list(getattr(dataset.get_run_info(key).config, "fields", None) or ())
+    frames = dataset.get_frame_field_schema(flat=True) or ()
+    there = [*dataset.get_field_schema(flat=True), *(f"frames.{name}" for name in frames)]
+    lost = {path.rsplit(".", 1)[1] for path in written if ".detections." in path and path not in there}
+    lost = {name for name in lost if name == key or name.startswith(f"{key}_")}  # others may be anybody's
+    moved = [path for path in there if ".detections." in path and path.rsplit(".", 1)[1] in lost]
+    return list(dict.fromkeys([*written, *moved]))
 
 
 def declare(dataset: fo.Dataset, kinds: Mapping[str, Any]) -> None:

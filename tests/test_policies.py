@@ -183,6 +183,10 @@ def test_a_view_is_changed_and_the_rest_left_alone(zoo):
     assert after[first] == before[first] and after != before
 
 
+def test_the_ledger_is_the_datasets_whatever_a_view_shows(zoo):
+    assert apply_policy(zoo.select_fields("sam3"), "fox", "wolf", "keep best").removed == 3
+
+
 def test_nothing_in_common(new_dataset):
     dataset = asked(new_dataset(), [[("fox", A, 0.9), ("wolf", B, 0.9)], []], fox=[0.9, 0.1], wolf=[0.9, 0.1])
     before = documents(dataset)

@@ -168,6 +168,8 @@ def test_the_database_agrees_with_numpy(ours, threshold, band, concept):
         (dict(present="cap", absent="fire truck", thresholds={"cap": 0.1, "fire truck": 0.6}), [0, 4, 5]),
         (dict(uncertain="cap", thresholds={"cap": 0.85}), [0]),
         (dict(present=["cap"], thresholds={}), [0, 5, 3]),
+        (dict(present="cap", thresholds=0.55), [0, 5]),
+        (dict(present="cap", absent="fire truck", thresholds=0.6), [0, 5]),
     ],
 )
 def test_all_of_them_hold_and_the_clearest_come_first(ours, said, expected):
@@ -184,6 +186,10 @@ def test_all_of_them_hold_and_the_clearest_come_first(ours, said, expected):
         (dict(present="cap", absent="dog"), "'dog' was not asked of this dataset"),
         (dict(present="cap", thresholds={"cap": 1.5}), r"threshold=1.5 of 'cap' must be a number in \[0, 1\]"),
         (dict(present="cap", thresholds={"cap": "high"}), "threshold='high' of 'cap' must be a number"),
+        (dict(present="cap", thresholds=1.5), "threshold=1.5 of 'cap' must be a number"),
+        (dict(present="cap", thresholds=["cap"]), r"thresholds=\['cap'\] must be a number, or map concepts to numbers"),
+        (dict(present=5), "present: 5 is no word"),
+        (dict(absent=[["cap"]]), r"absent: \['cap'\] is no word"),
         (dict(uncertain="cap", band=-0.1), "band=-0.1"),
         (dict(uncertain="cap", band=1.5), "band=1.5"),
         (dict(uncertain="cap", band="wide"), "band='wide'"),
@@ -382,6 +388,26 @@ def test_without_a_ledger(new_dataset, ask_it):
         ask_it(dataset)
     with pytest.raises(CurationError, match="has no concept ledger 'sam3'"):
         ask_it(dataset.limit(0))
+
+
+def test_views_that_leave_the_ledger_out(new_dataset):
+    dataset = street(new_dataset([picture([], [instance("cap", A, 0.9)]) for _ in range(7)]))
+    partly = dataset.exclude_fields("sam3_score")
+    for view in (dataset.select_fields("ground_truth"), dataset.to_patches("sam3"), partly):
+        with pytest.raises(CurationError, match="This view of .* has no concept ledger 'sam3', .* the dataset has"):
+            present(view, "cap")
+    patches = dataset.to_patches("sam3", other_fields=True)
+    with pytest.raises(CurationError, match="a view of patches of .*, and whole images are needed: run it on"):
+        read_answers(patches)
+
+
+def test_accepted_instances_of_fields_that_there_are_not(ours, new_dataset):
+    with pytest.raises(CurationError, match="label_field 'nope' is not a field of"):
+        accepted(ours, "nope")
+    film = new_dataset([video({"sam3": [instance("cap", A, 0.9), instance("cap", B, 0.3, presence=0.3)]})])
+    ask(film, {"cap": 0.9})
+    for field in ("sam3", "frames.sam3"):
+        assert accepted(film, field).values("frames.sam3.detections.label") == [[["cap"]]]
 
 
 def test_fields_of_others_are_no_ledgers(new_dataset):
