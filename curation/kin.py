@@ -62,16 +62,14 @@ def find_kin(
     if isinstance(chosen, str) and chosen != "usual":
         raise CurationError(f"senses={chosen!r}; want a mapping of concepts to keys, or 'usual'")
     usual = chosen == "usual"
+    if chosen is not None and not isinstance(chosen, (str, Mapping)):
+        raise CurationError(f"senses={chosen!r}; want a mapping of concepts to keys, or 'usual'")
     chosen = {} if usual else dict(chosen or {})
     for concept, key in chosen.items():
         if concept not in concepts:
             raise CurationError(f"senses names {concept!r}, which was not asked")
         if key:
-            try:
-                sense(key)
-            except UnknownSenseError:
-                known = "; ".join(f"{one.key}: {one}" for one in senses(concept)) or "it is not in the noun graph"
-                raise CurationError(f"senses[{concept!r}]={key!r} is no sense; {known}") from None
+            _check_sense(concept, key)
     taken: dict[str, Sense] = {}
     undecided: dict[str, tuple[Sense, ...]] = {}
     for concept in concepts:
@@ -97,6 +95,18 @@ def find_kin(
     # of a word nobody chose a sense of, only what matters is asked: senses without a rival here make no difference
     matter = {c: found for c, found in undecided.items() if _differ(c, found, taken, undecided)}
     return Kin(rivals, taken, matter)
+
+
+def _check_sense(concept: str, key: str) -> None:
+    own = senses(concept)
+    try:
+        wrong = "" if isinstance(key, str) and not own else f"is {sense(key)}, and no sense of {concept!r}"
+        sense(key)
+    except (UnknownSenseError, TypeError):
+        wrong = "is no sense"
+    if wrong and key not in [one.key for one in own]:
+        known = "; ".join(f"{one.key}: {one}" for one in own) or "it is not in the noun graph"
+        raise CurationError(f"senses[{concept!r}]={key!r} {wrong}; {known}")
 
 
 def a_kind(first: str, second: str, taken: Mapping[str, Sense] | None = None) -> bool:

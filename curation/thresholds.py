@@ -19,7 +19,7 @@ from fiftyone.core.odm import create_field
 from numpy.typing import NDArray
 
 from . import records
-from .answers import Answers, check_concepts, check_ledger, read_answers, thresholds_of
+from .answers import Answers, check_asked, check_concepts, check_ledger, read_answers, thresholds_of
 from .calibration import METHODS, Calibrator, Reliability, TooFewPairs, fit, fit_cross, reliability
 from .errors import CurationError
 from .operating import GOALS, OperatingPoint, operating_point
@@ -131,6 +131,8 @@ def find_thresholds(
     number = isinstance(target, (int, float)) and not isinstance(target, bool)
     if goal == "precision" and not (number and 0 < target <= 1):
         raise CurationError(f"target={target!r} must be a precision in (0, 1]: goal='precision' needs it")
+    if goal != "precision" and target is not None:
+        raise CurationError(f"target={target!r} is a precision: say goal='precision', or leave it out")
     if method not in METHODS:
         raise CurationError(f"method={method!r}; want one of {list(METHODS)}")
     answers, truth = known_pairs(
@@ -150,7 +152,8 @@ def known_pairs(
 ) -> tuple[Answers, Truth]:  # fmt: skip
     """What there is to learn from: the ledger, and what is known. Arguments and errors: :func:`find_thresholds`."""
     check_ledger(samples, ledger)
-    answers = read_answers(samples, ledger, check_concepts(samples, concepts, ledger), ())
+    answers = read_answers(samples, ledger, concepts, ())
+    check_asked(samples, answers, ledger)
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
     return answers, read_truth(samples, answers, said, ledger)
 

@@ -16,24 +16,16 @@ from numpy.typing import NDArray
 
 from .answers import Answers, check_concepts, check_ledger
 from .attributes import narrower
+from .checks import check_whole
 from .errors import CurationError
+from .said import Said, labels_path, names_path
 
 if __package__ == "curation":
-    from evaluation.policy import EvaluationError, GroundTruthNames, Policy, ids_path, make_policy, names_in
+    from evaluation.policy import Policy, ids_path, names_in
     from zoo.ledger import DEFAULT, Ledger
-    from zoo.provenance import asked_phrases
 else:
-    from ..evaluation.policy import EvaluationError, GroundTruthNames, Policy, ids_path, make_policy, names_in
+    from ..evaluation.policy import Policy, ids_path, names_in
     from ..zoo.ledger import DEFAULT, Ledger
-    from ..zoo.provenance import asked_phrases
-
-#: fields that hold labels, and where in them the labels' names are
-_NAMES = {
-    fo.Detections: "detections.label",
-    fo.Classifications: "classifications.label",
-    fo.Classification: "label",
-    fo.Polylines: "polylines.label",
-}
 
 
 @dataclass(frozen=True)
@@ -58,48 +50,6 @@ class Truth:
     def absent(self) -> NDArray[np.bool_]:
         """(N, K): known to be absent."""
         return self.known & ~self.present
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the user says about ground truth: the arguments that every function which needs it shares.
-
-    Attributes:
-        gt_field: labels of images (``Classifications``) or of their objects; of videos, with or without "frames.".
-            None: only what was verified counts.
-        exhaustive: True if everything is labelled, or the concepts of which every instance is.
-        gt_labels: concept → the label, or labels, or an expression on labels, that mean it.
-        negatives_field: lists the concepts that people found absent from a sample.
-        not_exhaustive_field: lists the concepts whose instances are not all labelled in a sample.
-    """
-
-    gt_field: str | None = None
-    exhaustive: bool | Iterable[str] | None = None
-    gt_labels: GroundTruthNames | None = None
-    negatives_field: str | None = None
-    not_exhaustive_field: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.exhaustive is not None and not isinstance(self.exhaustive, (bool, str)):
-            object.__setattr__(self, "exhaustive", tuple(self.exhaustive))  # asked for more than once
-
-    def policy(self, samples: fo.core.collections.SampleCollection, concepts: Sequence[str], ledger: str) -> Policy:
-        """Resolved and checked.
-
-        Raises:
-            CurationError: unknown fields or concepts, or nothing said about absence.
-        """
-        if self.gt_field is None:
-            raise CurationError("Say gt_field='ground_truth': the field that says what is there")
-        path = labels_path(samples, self.gt_field)
-        try:
-            return make_policy(
-                samples, [path], concepts, phrases=asked_phrases(samples._root_dataset, Ledger(ledger)),
-                gt_labels=self.gt_labels, exhaustive=self.exhaustive, negatives_field=self.negatives_field,
-                not_exhaustive_field=self.not_exhaustive_field,
-            )  # fmt: skip
-        except EvaluationError as error:
-            raise CurationError(str(error)) from None
 
 
 def read_truth(
@@ -148,7 +98,10 @@ def verify(
     Raises:
         CurationError: no ledger, the concept was not asked, or ``present`` is neither true nor false nor None.
     """
+    if not isinstance(concept, str):
+        raise CurationError(f"One concept is wanted, got {concept!r}: verify each on its own")
     check_ledger(samples, ledger)
+    check_whole(samples)
     check_concepts(samples, [concept], ledger)
     if present is not None and not isinstance(present, (bool, np.bool_)):
         raise CurationError(f"present={present!r} of {concept!r} must be True, False, or None to take it back")
@@ -165,34 +118,6 @@ def verify(
         bare.set_values(name, [fo.DynamicEmbeddedDocument() for _ in range(len(bare))])
     samples.set_values(path, [None if present is None else bool(present)] * len(samples))
     return len(samples)
-
-
-def labels_path(samples: fo.core.collections.SampleCollection, field: str) -> str:
-    """The full path of a field of labels, with "frames." where it lies on frames. Raises: :func:`names_path`."""
-    bare = field.removeprefix("frames.")
-    return names_path(samples, field).split(f"{bare}.", 1)[0] + bare
-
-
-def names_path(samples: fo.core.collections.SampleCollection, field: str) -> str:
-    """The path of the labels' names in a field of labels.
-
-    Raises:
-        CurationError: no such field, or one that holds no labels.
-    """
-    bare = field.removeprefix("frames.")
-    held = samples.get_field_schema().get(bare)
-    prefix = ""
-    if (held is None or field.startswith("frames.")) and samples._contains_videos(any_slice=True):
-        held, prefix = samples.get_frame_field_schema().get(bare), "frames."
-    if held is None:
-        raise CurationError(
-            f"gt_field {field!r} is not a field of {samples._root_dataset.name!r}; it has "
-            f"{sorted(samples.get_field_schema())}"
-        )
-    kind = getattr(held, "document_type", type(held))
-    if kind not in _NAMES:
-        raise CurationError(f"gt_field {field!r} holds {kind.__name__}; labels are needed, such as Detections")
-    return f"{prefix}{bare}.{_NAMES[kind]}"
 
 
 def _from_labels(

@@ -17,6 +17,7 @@ from fiftyone import ViewField as F
 from scipy.special import expit, logit
 from sklearn.metrics import f1_score
 
+from curation import records
 from curation.answers import Answers, read_answers, thresholds_of
 from curation.calibration import expected_calibration_error
 from curation.errors import CurationError
@@ -491,7 +492,7 @@ def untouched() -> Iterator[fo.Dataset]:
         (dict(goal="precision", target=True), "target=True must be a precision"),
         (dict(goal="precision", target="high"), "target='high' must be a precision"),
         (dict(method="beta"), r"method='beta'; want one of \['platt', 'isotonic'\]"),
-        (dict(gt_field=None), "Nothing is known about these samples: say gt_field='…'"),
+        (dict(gt_field=None, exhaustive=None), "Nothing is known about these samples: say gt_field='…'"),
         (dict(gt_field="none"), "gt_field 'none' is not a field"),
         (dict(gt_field="filepath"), "gt_field 'filepath' holds StringField; labels are needed"),
         (dict(exhaustive=None), "What does it mean that a concept is not labelled"),
@@ -500,6 +501,9 @@ def untouched() -> Iterator[fo.Dataset]:
         (dict(negatives_field="none"), "negatives_field='none' is not a field"),
         (dict(concepts=["dogs"]), "'dogs' was not asked of this dataset; the nearest that were: 'dog'"),
         (dict(concepts=[]), "No concepts were named"),
+        (dict(concepts=5), "concepts: 5 is no word"),
+        (dict(goal="f1", target=0.9), "target=0.9 is a precision: say goal='precision', or leave it out"),
+        (dict(gt_field=None), "exhaustive=True needs gt_field: it says what labels mean. Say gt_field='ground_truth'"),
         (dict(ledger="other"), "has no concept ledger 'other'; there is 'sam3'"),
     ],
 )
@@ -523,6 +527,30 @@ def test_a_threshold_that_is_none(untouched, concept, level, message):
     with pytest.raises(CurationError, match=message):
         set_threshold(untouched, concept, level)
     assert points(untouched) == {}
+
+
+def test_what_to_run_first(untouched):
+    for call in (load_thresholds, apply_thresholds, lambda d: load_thresholds(d.limit(1))):
+        with pytest.raises(CurationError, match=r"has no thresholds 'sam3_thresholds'; run find_thresholds\(\) first"):
+            call(untouched)
+    for method in ("confusions", "label_errors", "hard_negatives"):
+        with pytest.raises(CurationError, match=rf"has no {method} 'x'; run find_{method}\(\) first"):
+            records.load(untouched, "x", f"sam3_{method}")
+    with pytest.raises(CurationError, match="has no findings 'x'; nothing was found there yet"):
+        delete_findings(untouched, "x")
+
+
+def test_findings_that_there_are_are_named(pets):
+    find_thresholds(pets, **TRUTH)
+    with pytest.raises(CurationError, match="has no findings 'thresholds'; it has 'sam3_thresholds'"):
+        delete_findings(pets, "thresholds")
+
+
+def test_samples_that_nobody_asked(pets):
+    pets.add_sample(fo.Sample(filepath="/nowhere/new.png", ground_truth=fo.Classifications(classifications=[])))
+    with pytest.raises(CurationError, match="SAM 3 was not asked about .* in any of these 1 samples"):
+        find_thresholds(pets.select(pets.last().id), **TRUTH)
+    assert pets.list_runs() == ["sam3"]
 
 
 def test_without_samples_or_a_ledger(untouched, new_dataset):

@@ -62,7 +62,8 @@ def pets(new_dataset) -> Callable[..., fo.Dataset]:
 
 @pytest.fixture(scope="module")
 def refused() -> fo.Dataset:
-    sample = fo.Sample("/nowhere/0.png", ground_truth=boxes("dog"), partly=["dog"], spots=fo.Keypoints())
+    odd = dict(spots=fo.Keypoints(), size=5, sizes=[5])
+    sample = fo.Sample("/nowhere/0.png", ground_truth=boxes("dog"), partly=["dog"], **odd)
     with shared(sample) as dataset:
         yield ask(dataset, {"dog": 0.5, "cat": 0.5})
 
@@ -293,7 +294,12 @@ def test_a_verdict_can_be_reversed(pets):
 
 @pytest.mark.parametrize(
     ("concept", "present", "words"),
-    [("dgo", True, "the nearest that were: 'dog'"), ("dog", "no", "must be True, False, or None"), ("dog", 1, "None")],
+    [
+        ("dgo", True, "the nearest that were: 'dog'"),
+        ("dog", "no", "must be True, False, or None"),
+        ("dog", 1, "None"),
+        (["dog", "cat"], True, r"One concept is wanted, got \['dog', 'cat'\]: verify each on its own"),
+    ],
 )
 def test_verdicts_that_mean_nothing_are_refused(pets, concept, present, words):
     dataset = pets(None, None)
@@ -385,6 +391,12 @@ def test_verified_videos(new_dataset):
         (dict(exhaustive=["bird"]), "exhaustive names 'bird', which is not evaluated; evaluated are 'dog', 'cat'"),
         (dict(gt_labels={"bird": "dog"}, **ALL), "gt_labels names 'bird'"),
         (dict(negatives_field="none"), "negatives_field='none' is not a field of"),
+        (dict(negatives_field="filepath"), "negatives_field='filepath' lists no concepts: it holds StringField; want"),
+        (dict(negatives_field="spots"), "negatives_field='spots' lists no concepts: it holds Embedded"),
+        (dict(not_exhaustive_field="size", **ALL), "not_exhaustive_field='size' lists no concepts: it holds IntField"),
+        (dict(not_exhaustive_field="sizes", **ALL), "not_exhaustive_field='sizes' lists no concepts"),
+        (dict(gt_field=None, exhaustive=["dog"]), r"exhaustive=\('dog',\) needs gt_field"),
+        (dict(gt_field=None, negatives_field="partly"), "negatives_field='partly' needs gt_field"),
         (dict(not_exhaustive_field="none", **ALL), "not_exhaustive_field='none' is not a field of"),
     ],
 )
