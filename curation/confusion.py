@@ -9,22 +9,23 @@ it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone import ViewField as F
 
 from . import records
-from .answers import Answers, check_concepts, check_ledger, ledgers_of, read_answers
+from .answers import Answers, all_concepts, check_asked, check_ledger, ledgers_of, read_answers
+from .checks import check_known
 from .cofire import SAME_MASK, Cofire, cofire
 from .errors import CurationError
 from .instances import check_field, compare
 from .kin import a_kind
 from .label_errors import ledger_name
 from .nouns import common_parent, senses
+from .steps import run_steps
 
 if __package__ == "curation":
     from zoo.ledger import DEFAULT
@@ -84,6 +85,7 @@ class Confusions:
         pairs: the most confused first.
         clusters: concepts that claim each other's masks, directly or through others.
         iou: from which IoU on two instances were called the same.
+        asked: every concept that could be in a pair; empty if that is not known.
     """
 
     key: str
@@ -91,6 +93,7 @@ class Confusions:
     pairs: tuple[Confusion, ...]
     clusters: tuple[tuple[str, ...], ...]
     iou: float = SAME_MASK
+    asked: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def pair(self, first: str, second: str) -> Confusion:
         """The pair of two concepts, in either order.
@@ -105,10 +108,13 @@ class Confusions:
 
     def of(self, concept: str) -> list[Confusion]:
         """The pairs that a concept is in."""
+        check_known(concept, self.asked, "concept that was asked")
         return [one for one in self.pairs if concept in (one.first, one.second)]
 
     def view(self, samples: fo.core.collections.SampleCollection, first: str, second: str) -> fo.DatasetView:
         """The samples in which both have instances, with those alone."""
+        for concept in (first, second):
+            check_known(concept, self.asked, "concept that was asked")
         field = self.label_field.removeprefix("frames.")
         labels = F(f"{field}.detections.label")
         there = (labels != None) & labels.contains(first) & labels.contains(second)  # noqa: E711 - an expression
@@ -154,12 +160,7 @@ def find_confusions(
     Raises:
         CurationError: before anything is stored, see :func:`confusion_steps`.
     """
-    steps = confusion_steps(samples, label_field, key, **settings)
-    step = next(steps)
-    with fou.ProgressBar(total=step.total, progress=progress) as bar:
-        for step in steps:
-            bar.set_iteration(step.done)
-    return step.result
+    return run_steps("find_confusions", confusion_steps, (samples, label_field, key), settings, progress)
 
 
 def confusion_steps(
@@ -194,12 +195,13 @@ def confusion_steps(
         records.check_key(dataset, key, METHOD)
     name = ledger or ledger_name(dataset, path, strict=True)
     check_ledger(samples, name)
-    answers = read_answers(samples, name, check_concepts(samples, concepts, name), ())
+    answers = read_answers(samples, name, concepts, ())
+    check_asked(samples, answers, name)
     for done, total, layout in compare(samples, path, use_masks=use_masks):
         if layout is None:
             yield Step(done, total)
     pairs = weigh(cofire(layout.found, layout.among, answers.concepts, iou, sure), answers)
-    result = Confusions(key or "", path, tuple(pairs), tuple(clusters(pairs)), iou)
+    result = Confusions(key or "", path, tuple(pairs), tuple(clusters(pairs)), iou, _asked(dataset, pairs))
     if key is not None:
         records.store(
             dataset, key, METHOD, dict(label_field=path, ledger=name, iou=iou, sure=sure),
@@ -216,7 +218,13 @@ def load_confusions(dataset: fo.Dataset, key: str = KEY) -> Confusions:
     """
     config, held = records.load(dataset, key, METHOD)
     pairs = tuple(Confusion(**row) for row in held.pairs)
-    return Confusions(key, config["label_field"], pairs, tuple(map(tuple, held.clusters)), config["iou"])
+    groups = tuple(map(tuple, held.clusters))
+    return Confusions(key, config["label_field"], pairs, groups, config["iou"], _asked(dataset, pairs))
+
+
+def _asked(dataset: fo.Dataset, pairs: Sequence[Confusion]) -> tuple[str, ...]:
+    """What is asked now, and what was when the pairs were found: a policy may have taken it back."""
+    return tuple(dict.fromkeys([*all_concepts(dataset), *(name for one in pairs for name in (one.first, one.second))]))
 
 
 def weigh(counts: Cofire, answers: Answers) -> list[Confusion]:

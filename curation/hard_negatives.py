@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone import ViewField as F
 
 from . import records
-from .answers import Answers, check_concepts, check_ledger, ledgers_of, read_answers
+from .answers import Answers, all_concepts, check_asked, check_concepts, check_ledger, ledgers_of, read_answers
+from .checks import check_known, check_words
 from .cofire import cofire
 from .errors import CurationError
 from .instances import check_field, compare
 from .kin import find_kin
-from .label_errors import ledger_name, meanings
+from .label_errors import check_apart, ledger_name, meanings
 from .negatives import SOURCES, HardNegative, mine
+from .steps import run_steps
 from .suspicion import suspect
-from .truth import Said, Truth, names_path, read_truth
+from .truth import Said, Truth, labels_path, names_path, read_truth
 
 if __package__ == "curation":
     from zoo.ledger import DEFAULT, Ledger
@@ -42,18 +43,24 @@ class HardNegatives:
         found: the highest score first.
         notes: what could not be used as it is, a sentence each.
         ambiguous: concepts of several senses, whose neighbours were not used: what there is to choose, a sentence each.
+        asked: every concept that negatives could be of; empty if that is not known.
     """
 
     key: str
     found: tuple[HardNegative, ...]
     notes: tuple[str, ...] = ()
     ambiguous: tuple[str, ...] = ()
+    asked: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.found)
 
     def of(self, concept: str | None = None, source: str | None = None) -> list[HardNegative]:
         """Those of a concept, or of a source."""
+        if concept is not None:
+            check_known(concept, self.asked, "concept that was asked")
+        if source is not None:
+            check_known(source, SOURCES, "source of hard negatives")
         return [n for n in self.found if concept in (None, n.concept) and (source is None or source in n.sources)]
 
     @property
@@ -109,18 +116,14 @@ def find_hard_negatives(
     Raises:
         CurationError: before anything is stored, see :func:`hard_negative_steps`.
     """
-    steps = hard_negative_steps(samples, label_field, gt_field, key, **settings)
-    step = next(steps)
-    with fou.ProgressBar(total=step.total, progress=progress) as bar:
-        for step in steps:
-            bar.set_iteration(step.done)
-    return step.result
+    said = samples, label_field, gt_field, key
+    return run_steps("find_hard_negatives", hard_negative_steps, said, settings, progress)
 
 
 def hard_negative_steps(
     samples: fo.core.collections.SampleCollection, label_field: str | None = None, gt_field: str | None = None,
     key: str | None = KEY, *, ledger: str | None = None, concepts: Sequence[str] | None = None,
-    sources: Sequence[str] = SOURCES, senses: Mapping[str, str] | str | None = None, exhaustive: Any = None,
+    sources: Sequence[str] | str = SOURCES, senses: Mapping[str, str] | str | None = None, exhaustive: Any = None,
     gt_labels: Any = None, negatives_field: str | None = None, not_exhaustive_field: str | None = None,
     per_concept: int = PER_CONCEPT, embeddings: str | None = None, use_masks: bool = True,
 ) -> Iterator[Step]:  # fmt: skip
@@ -146,9 +149,10 @@ def hard_negative_steps(
             not labelled.
     """
     dataset = samples._root_dataset
+    sources = check_words(sources, "sources")
     unknown = [source for source in sources if source not in SOURCES]
     if unknown or not sources:
-        raise CurationError(f"sources={list(sources)!r}; want some of {list(SOURCES)}")
+        raise CurationError(f"sources={sources!r}; want some of {list(SOURCES)}")
     if isinstance(per_concept, bool) or not isinstance(per_concept, int) or per_concept < 1:
         raise CurationError(f"per_concept={per_concept!r} must be a whole number above 0")
     if key is not None:
@@ -156,10 +160,13 @@ def hard_negative_steps(
     if not ledgers_of(samples):
         check_ledger(samples, ledger or DEFAULT)
     found_in = None if label_field is None else check_field(samples, label_field, "label_field")
-    name = ledger or (DEFAULT if found_in is None else ledger_name(dataset, found_in))
+    if found_in is not None and gt_field is not None:
+        check_apart(found_in, labels_path(samples, gt_field))
+    name = ledger or (DEFAULT if found_in is None else ledger_name(dataset, found_in, strict=True))
     check_ledger(samples, name)
     wanted = check_concepts(samples, concepts, name)
     answers = read_answers(samples, name, kinds=())  # of all concepts: any may be a rival
+    check_asked(samples, answers, name, wanted)
     kin = find_kin(answers.concepts, senses)
     features = None if embeddings is None else _vectors(samples, embeddings)
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
@@ -190,7 +197,8 @@ def hard_negative_steps(
         per_concept=per_concept, features=features,
     )  # fmt: skip
     ambiguous = kin.notes() if "neighbour" in sources else []
-    result = HardNegatives(key or "", tuple(found), tuple(_unlabelled(answers, truth)), tuple(ambiguous))
+    notes = tuple(_unlabelled(answers, truth))
+    result = HardNegatives(key or "", tuple(found), notes, tuple(ambiguous), _asked(dataset, found))
     if key is not None:
         _write(dataset, answers.ids.tolist(), result)
     yield Step(len(answers), len(answers), result)
@@ -204,14 +212,25 @@ def load_hard_negatives(dataset: fo.Dataset, key: str = KEY) -> HardNegatives:
     """
     _, held = records.load(dataset, key, METHOD)
     found = [HardNegative(**dict(row, sources=tuple(row["sources"]))) for row in held.found]
-    return HardNegatives(key, tuple(found), tuple(held.notes), tuple(held.ambiguous))
+    return HardNegatives(key, tuple(found), tuple(held.notes), tuple(held.ambiguous), _asked(dataset, found))
 
 
 def as_view(samples: fo.core.collections.SampleCollection, concept: str, key: str = KEY) -> fo.DatasetView:
-    """The hard negatives of a concept as a view that follows the field: it can be saved and shared."""
+    """The hard negatives of a concept as a view that follows the field: it can be saved and shared.
+
+    Raises:
+        CurationError: none were looked for under that key, or nobody asked the concept.
+    """
+    records.check_found(samples, key, METHOD)
+    check_known(concept, all_concepts(samples), "concept that was asked")
     held = F(f"{key}.classifications").filter(F("label") == concept)
     rank = held.map(F("confidence")).max()
     return samples.match(held.length() > 0).sort_by(rank, reverse=True)
+
+
+def _asked(dataset: fo.Dataset, found: Sequence[HardNegative]) -> tuple[str, ...]:
+    """What is asked now, and what was when these were found."""
+    return tuple(dict.fromkeys([*all_concepts(dataset), *(one.concept for one in found)]))
 
 
 def _any_verdict(samples: fo.core.collections.SampleCollection, ledger: str) -> bool:
@@ -241,13 +260,17 @@ def _boxes_in(samples: fo.core.collections.SampleCollection, gt_field: str | Non
 
 
 def _vectors(samples: fo.core.collections.SampleCollection, field: str) -> np.ndarray:
-    if not samples.has_field(field):
+    if not isinstance(field, str) or not samples.has_field(field):
         raise CurationError(f"embeddings={field!r} is not a field of {samples._root_dataset.name!r}")
-    held = samples.values(field)
+    vectors = isinstance(samples.get_field(field), (fo.VectorField, fo.ArrayField, fo.ListField))
+    held = samples.values(field) if vectors else [None]
     lengths = {None if one is None else np.shape(one) for one in held}
-    if len(lengths) != 1 or None in lengths or len(lengths.pop()) != 1:
-        raise CurationError(f"embeddings={field!r} must hold one vector a sample, all of one length")
-    return np.array(held, dtype=np.float64)
+    try:
+        if len(lengths) == 1 and len(lengths.pop() or ()) == 1:
+            return np.array(held, dtype=np.float64)
+    except (TypeError, ValueError):  # no numbers
+        pass
+    raise CurationError(f"embeddings={field!r} must hold one vector a sample, all of one length")
 
 
 def _write(dataset: fo.Dataset, ids: Sequence[str], result: HardNegatives) -> None:

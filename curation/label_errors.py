@@ -14,16 +14,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone import ViewField as F
 from numpy.typing import NDArray
 
 from . import records
-from .answers import Answers, check_concepts, check_ledger, ledgers_of, read_answers
+from .answers import Answers, check_asked, check_ledger, ledgers_of, read_answers
+from .checks import check_known
 from .errors import CurationError
 from .instances import Instances, Layout, check_field, compare
 from .rehearsal import rehearse
+from .steps import run_steps
 from .suspicion import Suspicion, suspect
 from .truth import Said, Truth, read_truth
 
@@ -85,6 +86,7 @@ class LabelErrors:
 
     def of(self, kind: str) -> list[LabelError]:
         """Those of a kind."""
+        check_known(kind, KINDS, "kind of label error")
         return [error for error in self.errors if error.kind == kind]
 
     @property
@@ -95,7 +97,7 @@ class LabelErrors:
 
     def view(self, samples: fo.core.collections.SampleCollection, kind: str | None = None) -> fo.DatasetView:
         """The samples with errors of a kind, or of any; the worst first."""
-        chosen = [error for error in self.errors if kind in (None, error.kind)]
+        chosen = self.errors if kind is None else self.of(kind)
         ids = list(dict.fromkeys(error.sample_id for error in chosen))
         return samples.select(ids, ordered=True)
 
@@ -107,6 +109,12 @@ class LabelErrors:
         field = chosen[0].field
         if field.startswith("frames."):
             raise CurationError("Patches of frames: make a view of them first, dataset.to_frames(); or use view()")
+        if not samples.has_field(f"{field}.detections.{self.key}"):
+            name = samples._root_dataset.name
+            raise CurationError(
+                f"Labels of {name!r} have no marks {field}.detections.{self.key}: the field is gone (renamed or "
+                "deleted), or key=None. Find label errors again, with a key"
+            )
         marked = samples.filter_labels(field, F(self.key) == kind)
         return marked.to_patches(field).sort_by(f"{field}.{self.key}_score", reverse=True)
 
@@ -152,12 +160,8 @@ def find_label_errors(
     Raises:
         CurationError: before anything is stored, see :func:`label_error_steps`.
     """
-    steps = label_error_steps(samples, label_field, gt_field, key, **settings)
-    step = next(steps)
-    with fou.ProgressBar(total=step.total, progress=progress) as bar:
-        for step in steps:
-            bar.set_iteration(step.done)
-    return step.result
+    said = samples, label_field, gt_field, key
+    return run_steps("find_label_errors", label_error_steps, said, settings, progress)
 
 
 def label_error_steps(
@@ -186,8 +190,7 @@ def label_error_steps(
     if not ledgers_of(samples):
         check_ledger(samples, ledger or DEFAULT)
     found_in, labels_in = check_field(samples, label_field, "label_field"), check_field(samples, gt_field, "gt_field")
-    if found_in == labels_in:
-        raise CurationError(f"label_field and gt_field are both {found_in!r}: compare labels with something else")
+    check_apart(found_in, labels_in)
     if found_in.startswith("frames.") != labels_in.startswith("frames."):
         raise CurationError(f"{found_in!r} and {labels_in!r} must both be on samples, or both on frames")
     if not isinstance(min_score, (int, float)) or not 0 <= min_score <= 1:
@@ -197,10 +200,10 @@ def label_error_steps(
         records.check_key(dataset, key, METHOD, marks)
     name = ledger or ledger_name(dataset, found_in, strict=True)
     check_ledger(samples, name)
-    wanted = check_concepts(samples, concepts, name)
-    answers = read_answers(samples, name, wanted, ())
+    answers = read_answers(samples, name, concepts, ())
+    check_asked(samples, answers, name)
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
-    policy = said.policy(samples, wanted, name)
+    policy = said.policy(samples, answers.concepts, name)
     truth = read_truth(samples, answers, said, name)
     for done, total, layout in compare(samples, found_in, labels_in, use_masks=use_masks):
         if layout is None:
@@ -236,6 +239,12 @@ def ledger_name(dataset: fo.Dataset, path: str, strict: bool = False) -> str:
             f"has {ledgers_of(dataset)}. If it does, say ledger=…"
         )
     return DEFAULT if book is None else book.name
+
+
+def check_apart(found_in: str, labels_in: str) -> None:
+    """Refuse to compare a field with itself."""
+    if found_in == labels_in:
+        raise CurationError(f"label_field and gt_field are both {found_in!r}: compare labels with something else")
 
 
 def judge(

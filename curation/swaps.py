@@ -14,6 +14,7 @@ from fiftyone import ViewField as F
 from .answers import check_concepts, check_ledger, thresholds_of
 from .attributes import swaps, swaps_to_ask
 from .errors import CurationError
+from .instances import check_field
 from .label_errors import ledger_name
 
 if __package__ == "curation":
@@ -45,9 +46,11 @@ def ask_swaps(
         progress, as of ``zoo.segment.segment``.
 
     Raises:
-        CurationError: no ledger, unknown concepts, or none with an attribute that can be swapped.
+        CurationError: no ledger, a field that holds the instances of none, unknown concepts, or none with an attribute
+            that can be swapped.
     """
-    name = ledger_name(samples._root_dataset, label_field)
+    path = check_field(samples, label_field, "label_field")
+    name = ledger_name(samples._root_dataset, path, strict=True)
     book: Ledger = check_ledger(samples, name)
     wanted = [concept for concept in check_concepts(samples, concepts, name) if swaps(concept, limit)]
     if not wanted:

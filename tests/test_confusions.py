@@ -546,6 +546,8 @@ def test_the_videos_of_a_pair(film):
         (dict(concepts=["foxes"]), "'foxes' was not asked of this dataset; the nearest that were: 'fox'"),
         (dict(concepts=[]), "No concepts were named"),
         (dict(ledger="other"), "has no concept ledger 'other'; there is 'sam3'"),
+        (dict(concepts=[5]), "concepts: 5 is no word"),
+        (dict(iuo=0.5), r"find_confusions\(\) has no setting 'iuo'; did you mean 'iou'\?"),
         (dict(key="note"), "key='note' would write beside the field 'note'"),
         (dict(key="sam3"), "key='sam3' is already the name of a run .sam3_concepts."),
         (dict(key="1st"), "key='1st' must be a plain word, such as 'confusions'"),
@@ -556,6 +558,22 @@ def test_what_is_wrong_is_said_before_anything_is_stored(zoo, given, message):
     with pytest.raises(CurationError, match=message):
         find_confusions(zoo, progress=False, **given)
     assert set(zoo.get_field_schema(flat=True)) == before and zoo.list_runs() == ["sam3"]
+
+
+def test_concepts_that_were_not_asked(zoo):
+    for found in (find_confusions(zoo, concepts=["fox", "wolf"], progress=False), load_confusions(zoo)):
+        assert found.of("hat") == [] and len(found.view(zoo, "hat", "wheel")) == 0
+        for ask_it in (found.of, lambda name, found=found: found.view(zoo, "hat", name)):
+            with pytest.raises(CurationError, match="'foxes' is no concept that was asked; the nearest: 'fox'"):
+                ask_it("foxes")
+    delete_findings(zoo, "confusions")
+
+
+def test_samples_that_nobody_asked(new_dataset):
+    zoo = asked(new_dataset(), ZOO, *CONCEPTS)
+    zoo.add_sample(fo.Sample(filepath="/nowhere/new.png", sam3=labels([])))
+    with pytest.raises(CurationError, match="SAM 3 was not asked about 'fox'.* in any of these 1 samples"):
+        find_confusions(zoo.select(zoo.last().id), progress=False)
 
 
 def test_without_samples_or_a_ledger(zoo, new_dataset):

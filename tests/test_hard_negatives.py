@@ -26,6 +26,7 @@ from curation.kin import Kin, find_kin
 from curation.negatives import SOURCES, HardNegative, explain, mine
 from curation.records import delete_findings
 from curation.suspicion import Suspicion
+from curation.swaps import ask_swaps
 from curation.truth import Truth, verify
 from zoo.engine.concepts import parse_concepts
 from zoo.engine.results import ConceptResult
@@ -437,7 +438,7 @@ def untouched() -> Iterator[fo.Dataset]:
     dataset = fo.Dataset(f"test-{uuid4().hex[:8]}", persistent=True)
     samples = make_strings()
     for k, one in enumerate(samples):
-        one["hard_ones"], one["note"] = True, "a"
+        one["hard_ones"], one["note"], one["words"] = True, "a", ["a"]
         one["uneven"], one["missing"] = [1.0] * (k + 1), None if k == 2 else [1.0]
     asked(dataset, samples, **STRINGS)
     dataset.evaluate_detections("sam3", gt_field="ground_truth", eval_key="coco", progress=False)
@@ -579,6 +580,20 @@ def test_another_ledger(strings):
     assert {one.presence for one in found.found} == {0.9} and len(found) == 5
 
 
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("nope", "label_field 'nope' is not a field of"),
+        ("ground_truth", "label_field 'ground_truth' holds nothing that SAM 3 found: it belongs to no ledger of"),
+    ],
+)
+def test_swaps_are_asked_of_the_field_of_the_ledger_alone(caps, field, message):
+    before = schema(caps)
+    with pytest.raises(CurationError, match=message):
+        next(ask_swaps(caps, field))
+    assert schema(caps) == before
+
+
 # --- senses ---
 
 
@@ -640,7 +655,6 @@ def test_as_views(strings):
     found = find_hard_negatives(strings, **TRUTH)
     expected = [one.sample_id for one in found.of("violin")]
     assert as_view(strings, "violin").values("id") == expected == found.view(strings, "violin").values("id")
-    assert len(as_view(strings, "harp")) == 0
     assert as_view(strings.limit(1), "violin").values("id") == strings.limit(1).values("id")
     strings.save_view("hard", as_view(strings, "violin"))
     assert strings.load_saved_view("hard").values("id") == expected
@@ -648,6 +662,39 @@ def test_as_views(strings):
     assert both == [one.sample_id for one in found.of(source="contradicted")]
     everything = found.view(strings).values("id")
     assert everything == list(dict.fromkeys(one.sample_id for one in found.found))
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_there_is_none_of_is_told_from_what_was_misspelt(strings, stored):
+    found = find_hard_negatives(strings, concepts=["violin"], **TRUTH)
+    found = load_hard_negatives(strings) if stored else found
+    assert found.of("cello") == [] and len(found.view(strings, "cello")) == 0 == len(as_view(strings, "cello"))
+    for ask_it in (found.of, lambda concept: found.view(strings, concept), lambda concept: as_view(strings, concept)):
+        with pytest.raises(CurationError, match="'celo' is no concept that was asked; the nearest: 'cello'"):
+            ask_it("celo")
+    for ask_it in (found.of, lambda **said: found.view(strings, **said)):
+        with pytest.raises(CurationError, match="'wrnog' is no source of hard negatives; there are 'contradicted', "):
+            ask_it(source="wrnog")
+    with pytest.raises(CurationError, match="has no hard_negatives 'nokey'; there is 'hard_negatives'"):
+        as_view(strings, "cello", "nokey")
+
+
+def test_one_source_may_stand_alone(untouched):
+    settings = TRUTH | LOOK
+    assert find_hard_negatives(untouched, sources="neighbour", **settings) == find_hard_negatives(
+        untouched, sources=["neighbour"], **settings
+    )
+
+
+def test_samples_that_nobody_asked(strings):
+    strings.add_samples([sample([], [])])
+    new = strings.skip(4)
+    message = "SAM 3 was not asked about 'violin', 'cello' in any of these 1 samples of .*: ask SAM 3 first, with"
+    with pytest.raises(CurationError, match=message):
+        find_hard_negatives(new, **TRUTH)
+    strings.set_values("sam3_presence", [fo.DynamicEmbeddedDocument(violin=0.9)] * 5)
+    with pytest.raises(CurationError, match="not asked about 'cello' in any"):
+        find_hard_negatives(new, concepts=["cello"], **TRUTH)
 
 
 def test_loaded_as_it_was_found(strings):
@@ -719,7 +766,26 @@ def test_progress(untouched):
     [
         (dict(sources=["guess"]), r"sources=\['guess'\]; want some of \['contradicted', 'neighbour', 'swap'\]"),
         (dict(sources=[]), r"sources=\[\]; want some of"),
-        (dict(sources="swap"), "sources="),
+        (dict(sources="look"), r"sources=\['look'\]; want some of"),
+        (dict(sources=5), "sources: 5 is no word"),
+        (dict(per_conept=3), r"find_hard_negatives\(\) has no setting 'per_conept'; did you mean 'per_concept'\?"),
+        (dict(zebra=3), r"find_hard_negatives\(\) has no setting 'zebra'; it has 'ledger', 'concepts'"),
+        (dict(label_field="ground_truth", gt_field="sam3"), "'ground_truth' holds nothing that SAM 3 found"),
+        (dict(label_field="ground_truth", gt_field="ground_truth"), "are both 'ground_truth'"),
+        (dict(gt_field="sam3"), "label_field and gt_field are both 'sam3': compare labels with something else"),
+        (dict(gt_field=5), "gt_field=5 must be the name of a field"),
+        (dict(label_field=5), "label_field=5 must be the name of a field"),
+        (dict(negatives_field="filepath", exhaustive=None), "negatives_field='filepath' lists no concepts: it"),
+        (dict(not_exhaustive_field="metadata"), "not_exhaustive_field='metadata' lists no concepts"),
+        (dict(gt_field=None), "exhaustive=True needs gt_field"),
+        (dict(gt_field=None, exhaustive=None, gt_labels={"cello": "x"}), "gt_labels=.* needs gt_field"),
+        (dict(senses={"violin": FLOWER}), r"senses\['violin'\]='n12387633' is viola .*, and no sense of 'violin'; n0"),
+        (dict(senses=["violin"]), r"senses=\['violin'\]; want a mapping of concepts to keys, or 'usual'"),
+        (dict(senses={"violin": 5}), r"senses\['violin'\]=5 is no sense"),
+        (dict(concepts=[5]), "concepts: 5 is no word"),
+        (dict(embeddings="sam3"), "embeddings='sam3' must hold one vector a sample"),
+        (dict(embeddings="words"), "embeddings='words' must hold one vector a sample"),
+        (dict(embeddings=5), "embeddings=5 is not a field"),
         (dict(per_concept=0), "per_concept=0 must be a whole number above 0"),
         (dict(per_concept=-3), "per_concept=-3 must be"),
         (dict(per_concept=2.5), "per_concept=2.5 must be"),

@@ -22,6 +22,7 @@ from curation import instances, records
 from curation.errors import CurationError
 from curation.instances import LEAST_IOU, Instances, Overlaps, compare
 from curation.label_errors import METHOD, LabelErrors, find_label_errors, label_error_steps, load_label_errors
+from curation.presence import present
 from curation.suspicion import Suspicion, reality, suspect
 from curation.truth import verify
 
@@ -156,7 +157,7 @@ def test_the_worst_come_first_and_say_why(three):
         "labelled 'cat', but 'dog' (confidence 0.80) has these pixels, and nothing speaks for 'cat'",
     ]
     assert errors.counts == {"missing": 1, "wrong": 1, "extra": 1}
-    assert [len(errors.of(kind)) for kind in ("missing", "wrong", "extra", "none")] == [1, 1, 1, 0]
+    assert [len(errors.of(kind)) for kind in ("missing", "wrong", "extra")] == [1, 1, 1]
     assert str(errors).splitlines()[:3] == ["missing      1", "wrong        1", "extra        1"]
     table = errors.to_pandas()
     assert table["kind"].tolist() == ["extra", "missing", "wrong"]
@@ -532,6 +533,48 @@ def test_suspicious_labels_one_a_tile(new_dataset):
         errors.patches(dataset, "extra")
 
 
+def test_kinds_that_there_are_not(three):
+    errors = find_label_errors(three, **SETTINGS)
+    for ask_it in (errors.of, lambda k: errors.view(three, k), lambda k: errors.patches(three, k)):
+        with pytest.raises(CurationError, match="'wrnog' is no kind of label error; the nearest: 'wrong'"):
+            ask_it("wrnog")
+
+
+def test_patches_of_labels_that_are_gone_or_were_not_marked(three):
+    with pytest.raises(CurationError, match="have no marks ground_truth.detections.: .* or key=None. Find l"):
+        find_label_errors(three, **UNWRITTEN).patches(three, "wrong")
+    find_label_errors(three, **SETTINGS)
+    three.rename_sample_field("ground_truth", "labs")
+    with pytest.raises(CurationError, match=r"the field is gone \(renamed or deleted\)"):
+        load_label_errors(three).patches(three, "wrong")
+
+
+def test_marks_are_deleted_where_their_field_is_now(three):
+    before = paths(three)
+    find_label_errors(three, **SETTINGS)
+    three.rename_sample_field("ground_truth", "labs")
+    records.delete_findings(three.limit(2), "label_errors")  # a view's are its dataset's
+    assert paths(three) == {path.replace("ground_truth", "labs") for path in before}
+
+
+def test_found_again_in_a_renamed_field_nothing_old_is_left(three):
+    find_label_errors(three, **SETTINGS)
+    three.rename_sample_field("ground_truth", "labs")
+    errors = find_label_errors(three, gt_field="labs", min_score=1, **SETTINGS)
+    assert not errors.of("wrong")
+    assert three.count("labs.detections.label_errors") == sum(error.field == "labs" for error in errors.errors)
+
+
+def test_marks_of_others_stay(three):
+    three.clone_sample_field("sam3", "mine")
+    mine = [["x"] * len(one) for one in three.values("mine.detections")]
+    three.set_values("mine.detections.label_errors_of_mine", mine)
+    find_label_errors(three, **SETTINGS)
+    three.rename_sample_field("ground_truth", "labs")
+    records.delete_findings(three, "label_errors")
+    assert three.count("mine.detections.label_errors_of_mine") == 3
+
+
 def test_samples_with_errors_the_worst_first(three):
     errors = find_label_errors(three, **UNWRITTEN)
     assert places(three, errors.view(three)) == [2, 0, 1]
@@ -621,6 +664,14 @@ def test_patches_of_frames_are_refused_in_words(film):
         (dict(min_score=1.1), "min_score=1.1"),
         (dict(min_score=math.nan), "min_score=nan"),
         (dict(min_score="high"), "min_score='high'"),
+        (dict(min_scor=0.5), r"find_label_errors\(\) has no setting 'min_scor'; did you mean 'min_score'\?"),
+        (dict(exhaustive=1), r"exhaustive=1 must be True, or concepts, such as \['cap'\]"),
+        (dict(exhaustive=[5]), "exhaustive: 5 is no word"),
+        (dict(gt_labels=["cat"]), r"gt_labels=\['cat'\] must map concepts to labels"),
+        (dict(gt_labels="cat"), "gt_labels='cat' must map concepts to labels"),
+        (dict(gt_labels={"cat": 5}), r"gt_labels\['cat'\]: 5 is no word"),
+        (dict(negatives_field="weather"), "negatives_field='weather' lists no concepts"),
+        (dict(label_field="ground_truth", gt_field="sam3"), "'ground_truth' holds nothing that SAM 3 found"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_stored(ours, settings, message):
@@ -646,6 +697,37 @@ def test_nothing_to_judge(ours, new_dataset):
         find_label_errors(ours.limit(0), **UNWRITTEN)
     with pytest.raises(CurationError, match="has no concept ledger 'sam3'"):
         find_label_errors(new_dataset([picture([], [])]), **UNWRITTEN)
+
+
+def test_samples_that_nobody_asked(three):
+    three.add_sample(picture([dog(A)], []))
+    new, before = three.skip(4), contents(three)
+    with pytest.raises(CurationError, match="SAM 3 was not asked about 'dog', 'cat' in any of these 1 samples"):
+        find_label_errors(new, **SETTINGS)
+    assert contents(three) == before
+
+
+def test_views_that_leave_the_ledger_out(ours):
+    views = ours.to_patches("ground_truth"), ours.select_fields("ground_truth"), ours.exclude_fields("sam3_count")
+    for view in views:
+        with pytest.raises(CurationError, match="This view of .* has no concept ledger 'sam3', .* use the dataset"):
+            find_label_errors(view, **UNWRITTEN)
+
+
+def test_frames_as_images_are_refused_in_words(new_dataset):
+    made = video({"ground_truth": [dog(A)], "sam3": [dog(A, 0.9)]}, {"ground_truth": [], "sam3": []})
+    made.frames[1]["filepath"], made.frames[2]["filepath"] = "/nowhere/1.jpg", "/nowhere/2.jpg"
+    dataset = ask(new_dataset([made]), {"dog": 0.9})
+    for frame in made.frames.values():
+        frame["sam3_presence"] = frame["sam3_score"] = fo.DynamicEmbeddedDocument(dog=0.9)
+        frame["sam3_count"] = fo.DynamicEmbeddedDocument(dog=1)
+    made.save()
+    frames = dataset.to_frames()
+    with pytest.raises(CurationError, match="This is a view of frames of .*, and whole videos are needed: run it on"):
+        find_label_errors(frames, **UNWRITTEN)
+    with pytest.raises(CurationError, match="view of frames"):
+        verify(frames, "dog", True)
+    assert len(present(frames, "dog")) == 2  # that is about frames
 
 
 def test_labels_of_videos_and_of_their_frames_are_not_compared(film):
