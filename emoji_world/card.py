@@ -31,15 +31,43 @@ _CLIP_ROWS = {
 
 
 def card_table(numbers: Mapping[str, float | int]) -> str:
-    """``numbers`` of a measurement, on scenes or on clips, as a Markdown table, and what they were measured on."""
+    """``numbers`` of a measurement (scenes, clips, or boxes and points) as a Markdown table, and what was measured."""
     if "clips" in numbers:
         return _clip_table(numbers)
+    if "prompt_images" in numbers:
+        return _prompt_table(numbers)
     rows = [f"| {words} | {_shown(numbers[name])} |" for name, words in _IMAGE_ROWS.items()]
     return "\n".join([
         "| on scenes it never saw | |", "|---|---:|", *rows, "",
         f"{numbers['images']} scenes, {numbers['pairs']:,} (image, phrase) pairs, threshold 0.5, masks compared at the "
         "image's own size:",
         f"`python -m emoji_world.measure --images {numbers['images']}`. Training and measurement share no scene.", "",
+    ])
+
+
+_PROMPT_ROWS = {
+    "words": "words (\"red cap\")", "example": "one example, no words", "words_example": "words and an example",
+    "canvas": "one example in another image, pasted beside this one",
+    "tokens": "one example in another image, as a token", "noun": "a noun that stands there in several colours",
+    "noun_counter": "the noun, and a counter-example of one colour",
+}
+_OBJECT_ROWS = {
+    "box": "a box", "point": "one point", "points": "one point, and a second where the answer was wrong",
+}
+
+
+def _prompt_table(numbers: Mapping[str, float | int]) -> str:
+    rows = [
+        f"| {words} | {' | '.join(_shown(numbers[f'{way}_{rate}']) for rate in ('precision', 'recall', 'f1'))} |"
+        for way, words in _PROMPT_ROWS.items()
+    ]
+    objects = [f"| {words} | {_shown(numbers[f'{way}_iou'])} |" for way, words in _OBJECT_ROWS.items()]
+    return "\n".join([
+        "| asked by | precision | recall | F1 |", "|---|---:|---:|---:|", *rows, "",
+        "| objects pointed at by | mean IoU |", "|---|---:|", *objects, "",
+        f"{numbers['prompt_images']} scenes, {numbers['words_questions']} things, {numbers['noun_questions']} nouns in "
+        f"several colours, {numbers['box_objects']:,} objects; instances at IoU 0.5, threshold 0.5:",
+        f"`python -m emoji_world.measure --prompts {round(numbers['prompt_images'] / 1.2)}`.", "",
     ])
 
 
@@ -66,13 +94,14 @@ def _shown(number: float | None) -> str:
 
 
 def write_card(file: Path, numbers: Mapping[str, float | int]) -> None:
-    """Put the table between its marks in ``file``: ``<!-- measured -->`` and ``<!-- /measured -->``, or, for clips,
-    ``<!-- measured on clips -->`` and ``<!-- /measured on clips -->``.
+    """Put the table between its marks in ``file``: ``<!-- measured -->`` and ``<!-- /measured -->``, or, for clips
+    and for boxes and points, ``measured on clips`` and ``measured with prompts``.
 
     Raises:
         ValueError: the file has no such marks
     """
     mark = "measured on clips" if "clips" in numbers else "measured"
+    mark = "measured with prompts" if "prompt_images" in numbers else mark
     block = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
     text, places = block.subn(lambda m: m[1] + card_table(numbers) + m[2], file.read_text())
     if not places:

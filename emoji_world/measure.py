@@ -1,4 +1,5 @@
-"""How good a checkpoint is on scenes and clips it never saw: ``python -m emoji_world.measure --images 500 --clips 60``.
+"""How good a checkpoint is on scenes and clips it never saw:
+``python -m emoji_world.measure --images 500 --clips 60 --prompts 200``.
 
 Scenes, clips and prompts have fixed seeds below every training seed. They are measured through the same engine that
 users run, at the standard threshold of 0.5; images at their own size, clips (see ``measure_clips.py``) at half of it.
@@ -28,12 +29,14 @@ from zoo.engine.tracker_settings import TrackerSettings
 
 from .card import write_card
 from .measure_clips import measure_clips
+from .measure_prompts import measure_prompts
 from .prompts import scene_prompts
 from .scenes import render, sample_scene
 from .vocabulary import UNSEEN_WORDS
 
 #: scenes of the measurement; training scenes start at a million
 FIRST_SEED = 500_000
+_MEASURED = {"clips": "clips", "images": "scenes", "prompt_images": "scenes, by boxes and points"}
 
 
 @dataclass
@@ -123,6 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, help="scenes to measure (500, unless there are --clips)")
     parser.add_argument("--clips", type=int, help="clips to measure")
+    parser.add_argument("--prompts", type=int, help="scenes to measure boxes and points on")
     parser.add_argument("--checkpoint", type=Path, default=TINY)
     parser.add_argument("--device", default=None)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
@@ -130,17 +134,19 @@ def main() -> None:
     parser.add_argument("--card", type=Path, nargs="+", default=[], help="documents whose table to renew")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    checkpoint = load_checkpoint(args.checkpoint, args.device, "float32", tracker=bool(args.clips))
+    checkpoint = load_checkpoint(args.checkpoint, args.device, "float32", tracker=bool(args.clips or args.prompts))
     detector = ConceptDetector(checkpoint)
     tables = []
-    if args.images or not args.clips:
+    if args.images or not (args.clips or args.prompts):
         tables.append(measure(detector, args.images or 500).numbers())
     if args.clips:
         settings = TrackerSettings.of(checkpoint.tracker_config)
         tables.append(measure_clips(ConceptTracker(detector, checkpoint.tracker, settings), args.clips).numbers())
+    if args.prompts:
+        tables.append(measure_prompts(checkpoint, args.prompts).numbers())
     for numbers in tables:
-        what = "clips" if "clips" in numbers else "scenes"
-        print(f"\n{checkpoint.name} {checkpoint.fingerprint}: {numbers.get('clips') or numbers['images']} {what}")
+        what = next(f"{numbers[name]} {words}" for name, words in _MEASURED.items() if name in numbers)
+        print(f"\n{checkpoint.name} {checkpoint.fingerprint}: {what}")
         for name, value in numbers.items():
             shown = f"{value:d}" if isinstance(value, int) else "undefined" if math.isnan(value) else f"{value:.3f}"
             print(f"  {name:38s} {shown:>9s}")

@@ -254,6 +254,22 @@ def losses(answers: list[tuple[int, Candidates]], cover: Tensor, shares: Tensor)
     )
 
 
+def _followed(
+    run: Run, stretches: list[Stretch], rng: np.random.Generator, each: int
+) -> tuple[Tensor, dict[str, float]] | None:
+    """The loss of objects that are followed through ``stretches``; ``None`` where none shows at their beginning."""
+    clips, places = choose_objects(stretches, rng, each)
+    if not clips:
+        return None
+    pairs = list(zip(clips, places, strict=True))
+    cover = torch.from_numpy(np.stack([stretches[k].cover[:, p] for k, p in pairs], 1)).float() / 255
+    shares = torch.from_numpy(np.stack([stretches[k].shares[:, p] for k, p in pairs], 1))
+    gaps = torch.tensor([stretches[k].gap for k in clips])
+    frames = len(stretches[0].images)
+    answers = unroll(run.network, run.features(stretches), torch.tensor(clips), frames, cover, gaps, rng)
+    return losses(answers, cover, shares)
+
+
 def _pointed(run: Run, pictures: Pool, rng: np.random.Generator, count: int) -> tuple[Tensor, dict[str, float]]:
     """The loss of about ``count`` objects of scenes that are pointed at."""
     pictures.take_in(at_least=64)
@@ -301,7 +317,7 @@ def _given_masks(cover: Tensor, rng: np.random.Generator) -> Tensor:
 
 def train(
     folder: Path, checkpoint: Path, steps: int, batch: int, each: int, frames: int, rate: float, threads: int,
-    stretches: int, device: str, minutes: float, pointed_out: int = 48,
+    stretches: int, device: str, minutes: float, pointed_out: int = 48, every: int = 1,
     start_from: Path | None = None,
 ) -> Run:
     """Train until ``steps`` are done or ``minutes`` are over; see ``--help`` for the rest."""
@@ -316,19 +332,14 @@ def train(
     pictures = Pool(1, FIRST_TRAINING_SEED + 20_000_000 + 10 * run.step, 3000) if pointed_out else None
     started, before, shown = time.monotonic(), run.seconds, {}
     while run.step < steps and (not minutes or time.monotonic() - started < minutes * 60):
-        pool.take_in(stretches)
-        some = pool.sample(rng, batch)
-        clips, places = choose_objects(some, rng, each)
-        if not clips:
-            continue
-        cover = torch.from_numpy(np.stack([some[k].cover[:, p] for k, p in zip(clips, places, strict=True)], 1))
-        shares = torch.from_numpy(np.stack([some[k].shares[:, p] for k, p in zip(clips, places, strict=True)], 1))
-        gaps = torch.tensor([some[k].gap for k in clips])
-        cover = cover.float() / 255
+        loss, parts = torch.zeros(()), {}
         with torch.autocast(run.device.type, torch.bfloat16):
-            features = run.features(some)
-            answers = unroll(run.network, features, torch.tensor(clips), frames, cover, gaps, rng)
-            loss, parts = losses(answers, cover, shares)
+            if pictures is None or run.step % every == 0:
+                pool.take_in(stretches)
+                followed = _followed(run, pool.sample(rng, batch), rng, each)
+                if followed is None:
+                    continue
+                loss, parts = followed
             if pictures is not None:
                 pointed, drawn = _pointed(run, pictures, rng, pointed_out)
                 loss = loss + pointed
@@ -363,6 +374,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=2, help="objects of a clip")
     parser.add_argument("--frames", type=int, default=8, help="of a stretch")
     parser.add_argument("--pointed-out", type=int, default=48, help="objects of scenes, pointed at")
+    parser.add_argument("--every", type=int, default=1, help="follow objects in every so-manieth step only")
     parser.add_argument("--start-from", type=Path, help="a checkpoint, for its tracker")
     parser.add_argument("--rate", type=float, default=6e-4, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=0, help="threads of the network on a CPU (0: torch decides)")

@@ -108,8 +108,8 @@ class Run:
         """
         if self.label_field is None:
             try:
-                check(self.dataset, self.ledger, label_field)
                 self.examples.check(self.dataset, self.ledger, label_field)
+                check(self.dataset, self.ledger, label_field)
             except ConceptError as error:
                 self._take_back()
                 raise Refused(error) from None
