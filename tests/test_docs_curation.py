@@ -6,14 +6,18 @@ import contextlib
 import io
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import fiftyone as fo
 import pytest
 import torch
+from support import films
+from support.ledgers import A, ask, instance, rectangle
 from support.sandbox import REPOSITORY
 
+from curation.label_errors import find_label_errors
 from emoji_world import demo
 from emoji_world.dataset import CONCEPTS, build_dataset
 from zoo.source import load_model
@@ -102,6 +106,23 @@ def test_what_the_page_quotes_is_what_make_demo_prints(page, made):
     _, quoted = read(page)
     for block in quoted:
         assert block in f"{made[1]}\n"
+
+
+def test_patches_of_frames_are_made_as_the_page_says(new_dataset, tmp_path):
+    film = fo.Sample(films.film(tmp_path / "film.mp4", 3))
+    for number, (label, found) in enumerate((("dog", "dog"), ("dog", "cat"), ("cat", "cat")), 1):
+        labels, instances = [rectangle(label, A)], [instance(found, A, 0.9)]
+        film.frames[number] = fo.Frame(
+            ground_truth=fo.Detections(detections=labels), sam3=fo.Detections(detections=instances)
+        )
+    clips = ask(new_dataset([film]), {"dog": 0.9, "cat": 0.9})
+    find_label_errors(clips, "frames.sam3", "frames.ground_truth", exhaustive=True, ledger="sam3", progress=False)
+    text = (DOCS / "label-errors.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^  ```python\n(.*?)^  ```\n", text, re.MULTILINE | re.DOTALL)
+    names = {"clips": clips}
+    exec(textwrap.dedent(code), names)
+    assert names["wrong"].values("ground_truth.label_errors_should_be") == ["cat"]
+    assert names["wrong"].values("frame_number") == [2]
 
 
 @pytest.mark.parametrize("page", PAGES)
