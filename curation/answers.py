@@ -124,8 +124,8 @@ def check_asked(
     asked = answers.asked if not concepts else answers.asked[:, [answers.place(concept) for concept in concepts]]
     if not asked.any():
         raise CurationError(
-            f"SAM 3 was not asked about {listed(concepts or answers.concepts)} in any of these {len(answers)} samples "
-            f"of {_name(samples)} (ledger {ledger!r}): {_MAKE}"
+            f"SAM 3 was not asked about {listed(concepts or answers.concepts, 3)} in any of these {len(answers)} "
+            f"samples of {_name(samples)} (ledger {ledger!r}): {_MAKE}"
         )
 
 

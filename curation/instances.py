@@ -14,6 +14,7 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import check_whole
 from .errors import CurationError
 
 if __package__ == "curation":
@@ -114,6 +115,7 @@ def check_field(samples: fo.core.collections.SampleCollection, field: str, what:
     for path, held in places.items():
         if getattr(held, "document_type", None) is fo.Detections:
             return path
+    check_whole(samples)  # there, Detections are a single Detection, or left out
     held = next((f for f in places.values() if f is not None), None)
     if held is None:
         fields = [*samples.get_field_schema(), *(f"frames.{n}" for n in samples.get_frame_field_schema() or {})]

@@ -19,11 +19,11 @@ from .label_errors import ledger_name
 
 if __package__ == "curation":
     from zoo.ledger import DEFAULT, Ledger
-    from zoo.provenance import run_info
+    from zoo.provenance import instances_fields, run_info
     from zoo.segment import Progress, build_model, segment
 else:
     from ..zoo.ledger import DEFAULT, Ledger
-    from ..zoo.provenance import run_info
+    from ..zoo.provenance import instances_fields, run_info
     from ..zoo.segment import Progress, build_model, segment
 
 
@@ -50,8 +50,11 @@ def ask_swaps(
             that can be swapped.
     """
     path = check_field(samples, label_field, "label_field")
-    name = ledger_name(samples._root_dataset, path, strict=True)
+    name = ledger_name(samples._root_dataset, path)
     book: Ledger = check_ledger(samples, name)
+    fields = instances_fields(samples._root_dataset, Ledger(name, frames=path.startswith("frames.")))
+    if path.removeprefix("frames.") not in fields:
+        raise CurationError(f"label_field {path!r} holds nothing that SAM 3 found: its instances are in {list(fields)}")
     wanted = [concept for concept in check_concepts(samples, concepts, name) if swaps(concept, limit)]
     if not wanted:
         raise CurationError(

@@ -712,6 +712,8 @@ def test_views_that_leave_the_ledger_out(ours):
     for view in views:
         with pytest.raises(CurationError, match="This view of .* has no concept ledger 'sam3', .* use the dataset"):
             find_label_errors(view, **UNWRITTEN)
+    with pytest.raises(CurationError, match="view of patches of .*, and whole images are needed: run it on the image"):
+        find_label_errors(ours.to_patches("ground_truth", other_fields=True), **UNWRITTEN)
 
 
 def test_frames_as_images_are_refused_in_words(new_dataset):
