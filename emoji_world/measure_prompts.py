@@ -138,7 +138,7 @@ def _elsewhere(
         shown, concept = [last[thing]], Concept("shown", ())
         learnt = {"shown": learn_bank(detector, shown)}
         total.add("tokens", truth, detector.detect(features, [[concept]], learnt=learnt)[0][0], size)
-        total.add("canvas", truth, detect_beside(detector, image, concept, shown), size)
+        total.add("canvas", truth, detect_beside(detector, [image], concept, shown)[0], size)
     for thing in things:
         first = next(i for i, o in enumerate(scene.objects) if o.thing == thing)
         last[thing] = Shown(image, Exemplars((boxes[first],), (True,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -63,8 +64,9 @@ def test_what_is_shown_elsewhere_is_found_and_the_example_is_not(detector):
     source, shown_masks = pasture(("owl", 200, 250), ("bus", 450, 400))
     image, masks = pasture(("owl", 180, 180), ("owl", 460, 200), ("pizza", 320, 480), seed=9)
     shown = [Shown(source, Exemplars((box_of(shown_masks[0]),), (True,)))]
-    result = detect_beside(detector, image, Concept("like this", ()), shown)
+    (result,) = detect_beside(detector, [image], Concept("like this", ()), shown)
     assert result.label == "like this" and result.count == len(result.instances) == 2
+    assert result.presence == max(i.confidence for i in result.instances)
     for instance in result.instances:
         (x, y), (h, w) = instance.corner, instance.mask.shape
         assert x + w <= 640 and y + h <= 640
@@ -77,8 +79,28 @@ def test_what_is_only_in_the_strip_is_nothing(detector):
     source, shown_masks = pasture(("owl", 200, 250), ("bus", 450, 400))
     image, _ = pasture(("pizza", 320, 320), seed=9)
     shown = [Shown(source, Exemplars((box_of(shown_masks[0]),), (True,)))]
-    result = detect_beside(detector, image, Concept("like this", ()), shown)
-    assert result.presence > 0.5 and result.count == 0 and not result.instances
+    (result,) = detect_beside(detector, [image], Concept("like this", ()), shown)
+    assert result.presence < 0.5 and result.count == 0 and not result.instances
+
+
+def test_images_of_all_sizes_are_asked_together_and_may_come_smaller_than_they_are(detector):
+    source, shown_masks = pasture(("owl", 200, 250), ("bus", 450, 400))
+    shown = [Shown(source, Exemplars((box_of(shown_masks[0]),), (True,)))]
+    large, masks = pasture(("owl", 180, 180), ("pizza", 320, 480), seed=9)
+    small = cv2.resize(large, (320, 320), interpolation=cv2.INTER_AREA)
+    concept = Concept("like this", (), 0.4)
+    results = detect_beside(detector, [large, small, source], concept, shown, sizes=[(640, 640)] * 3)
+    for result in results[:2]:
+        (instance,) = result.instances
+        (x, y), (h, w) = instance.corner, instance.mask.shape
+        whole = np.zeros((640, 640), bool)
+        whole[y : y + h, x : x + w] = instance.mask
+        assert (whole & masks[0]).sum() / (whole | masks[0]).sum() > 0.6
+        assert result.threshold == 0.4 and result.count == 1
+    (alone,) = detect_beside(detector, [large], concept, shown)
+    assert alone.presence == pytest.approx(results[0].presence, abs=1e-4)
+    (faint,) = detect_beside(detector, [large], concept, shown, floor=0.02)
+    assert len(faint.instances) >= faint.count == 1
 
 
 def test_tokens_are_those_of_each_image_side_by_side(detector):

@@ -13,6 +13,7 @@ import fiftyone as fo
 import torch
 
 from .asking import Asking, check_readable
+from .config import Sam3Config
 from .engine.checkpoint import Checkpoint
 from .engine.concepts import Classes, Concept, check_fraction, check_phrase, parse_concepts, refuse_twins
 from .engine.detector import ConceptDetector
@@ -20,6 +21,7 @@ from .engine.errors import ConceptError, ImageError
 from .engine.prompts import Exemplars
 from .engine.results import ConceptResult
 from .examples import Examples
+from .exemplar_bank import parse_bank
 from .inputs import Loaded
 from .labels import to_detections
 from .landing import Reply, deliver
@@ -57,6 +59,10 @@ class Sam3ImageModel(Asking, ImageInput):
             alone; ``sam_label=False`` makes a counter-example. Examples and words are one query
         exemplars_alone: ask by examples, without the words
         exemplars_required: ask a concept only where it has an example; otherwise its words are asked there
+        exemplars: examples in other images, which are used on every image that has none of its own, see
+            :func:`bank_of`; a label that is not among the concepts is one without words
+        exemplar_transfer: how they are shown: ``"canvas"``, pasted beside each image, or ``"tokens"``, see
+            :mod:`engine.bank`; ``None``: the default
         ledger: name of the ledger
         skip_existing: ask only what a sample has not been asked before
         cls_token: see :class:`ConceptDetector`
@@ -66,7 +72,8 @@ class Sam3ImageModel(Asking, ImageInput):
         self, checkpoint: Checkpoint, classes: Classes | None = None, *,
         thresholds: Mapping[str, float] | None = None, confidence_thresh: float = 0.5, floor: float | None = None,
         prompt_field: str | None = None, box_prompt_field: str | None = None, exemplars_alone: bool = False,
-        exemplars_required: bool = False, ledger: str = "sam3", skip_existing: bool = False, cls_token: bool = True,
+        exemplars_required: bool = False, exemplars: Any = None, exemplar_transfer: str | None = None,
+        ledger: str = "sam3", skip_existing: bool = False, cls_token: bool = True,
     ) -> None:
         ImageInput.__init__(self, checkpoint)
         Asking.__init__(self, ConceptDetector(checkpoint, cls_token=cls_token), classes, thresholds, confidence_thresh)
@@ -74,6 +81,9 @@ class Sam3ImageModel(Asking, ImageInput):
         self.prompt_field = prompt_field
         self.box_prompt_field = box_prompt_field
         self.exemplars_alone, self.exemplars_required = exemplars_alone, exemplars_required
+        self.bank = parse_bank(exemplars, exemplar_transfer)
+        self.concepts = (*self.concepts, *self.bank.wordless(self.concepts))
+        self.config = Sam3Config(confidence_thresh, [c.label for c in self.concepts])
         if box_prompt_field is not None:  # else `apply_model` may still name it
             self._examples()
         self.skip_existing = skip_existing
@@ -166,7 +176,7 @@ class Sam3ImageModel(Asking, ImageInput):
         if run.dataset is None:
             run.begin(
                 sample, self.ledger.name, self.asked_always(), self._prompt_field(), self._examples(),
-                dict(self.about(), prompts=self._examples().about()), self.skip_existing,
+                dict(self.about(), prompts=self._examples().about() | self.bank.about()), self.skip_existing,
             )
         return run
 
@@ -191,13 +201,23 @@ class Sam3ImageModel(Asking, ImageInput):
         return dict(zip(asking, results, strict=True))
 
     def _detect(self, images: Sequence[Loaded], questions: Sequence[Question]) -> list[list[ConceptResult]]:
+        limits = dict(threshold=self.config.confidence_thresh, floor=self.floor)
+        asked = [[c for c in question.concepts if c.label not in question.exemplars] for question in questions]
+        beside = self.bank.beside(self.detector, images, asked, **limits)
+        rest = [
+            tuple(c for c in question.concepts if c.label not in beside[k]) for k, question in enumerate(questions)
+        ]
         pixels, sizes, _ = zip(*images, strict=True)
         features = self.detector.encode_images(torch.stack(pixels), sizes)
         shown = [question.exemplars for question in questions]
-        return self.detector.detect(
-            features, [question.concepts for question in questions], threshold=self.config.confidence_thresh,
-            floor=self.floor, **(dict(exemplars=shown) if any(shown) else {}),
-        )
+        more: dict[str, Any] = dict(exemplars=shown) if any(shown) else {}
+        if self.bank and self.bank.transfer == "tokens":
+            more["learnt"] = self.bank.tokens(self.detector)
+        found = self.detector.detect(features, rest, **limits, **more)
+        for k, question in enumerate(questions):
+            answers = {r.label: r for r in found[k]} | beside[k]
+            found[k] = [answers[concept.label] for concept in question.concepts]
+        return found
 
     # ---------------------------------------------------------------- what to ask
 

@@ -16,7 +16,10 @@ MODELS: dict[str, str | None] = {
 }
 
 _COMMON = ("classes", "thresholds", "confidence_thresh", "ledger", "skip_existing", "cls_token")
-_IMAGE = (*_COMMON, "floor", "prompt_field", "box_prompt_field", "exemplars_alone", "exemplars_required")
+_IMAGE = (
+    *_COMMON, "floor", "prompt_field", "box_prompt_field", "exemplars_alone", "exemplars_required",
+    "exemplars", "exemplar_transfer",
+)
 _VIDEO = (
     *_COMMON, "tracking", "start", "max_frames", "stride", "reverse", "prompt_field", "box_prompt_field",
     "point_prompt_field", "operation_mode", "propagation_direction", "prompt_frame_indices",

@@ -25,6 +25,8 @@ from .results import ConceptResult, Instance
 
 #: of the canvas, the part beside the image
 _STRIP = 0.25
+#: what is less confident than this is nothing
+_FAINT = 0.02
 #: how much of its surroundings an example keeps, of its own size, on each side
 _AROUND = 0.15
 
@@ -87,19 +89,50 @@ def paste(image: np.ndarray, shown: Sequence[Shown]) -> tuple[np.ndarray, Exempl
 
 
 def detect_beside(
-    detector: ConceptDetector, image: np.ndarray, concept: Concept, shown: Sequence[Shown], *, threshold: float = 0.5
-) -> ConceptResult:
-    """Ask one concept of one image with its examples pasted beside it.
+    detector: ConceptDetector, images: Sequence[np.ndarray], concept: Concept, shown: Sequence[Shown], *,
+    sizes: Sequence[tuple[int, int]] | None = None, threshold: float = 0.5, floor: float | None = None,
+) -> list[ConceptResult]:
+    """Ask one concept of images with its examples pasted beside them.
+
+    Presence, of a picture that has the example in it, says nothing. What takes its place is the best confidence of
+    anything in the image itself, as far as that is above 0.02, and otherwise 0; so does the best object score.
+
+    Args:
+        detector: asked
+        images: uint8 ``(H, W, 3)`` RGB, perhaps smaller than they were
+        concept: with or without phrases
+        shown: its examples
+        sizes: ``(height, width)`` of the originals, in pixels; default: the images'
+        threshold: confidence above which an instance counts, if the concept has none of its own
+        floor: keep instances down to this confidence
 
     Returns:
-        as :meth:`ConceptDetector.detect`, of the image alone; presence is that of the canvas, which has the examples
+        for each image, as :meth:`ConceptDetector.detect`
     """
-    canvas, exemplars = paste(image, shown)
-    features = detector.encode_images(to_square(canvas, detector.checkpoint.side)[None], [canvas.shape[:2]])
-    found = detector.detect(features, [[concept]], threshold=threshold, exemplars=[{concept.label: exemplars}])[0][0]
-    width = image.shape[1]
-    inside = [i for i in (_within(instance, width) for instance in found.instances) if i is not None]
-    return replace(found, instances=tuple(inside), count=sum(i.confidence > found.threshold for i in inside))
+    level = threshold if concept.threshold is None else concept.threshold
+    lowest = level if floor is None else min(floor, level)
+    squares, wholes, exemplars = [], [], []
+    for k, image in enumerate(images):
+        canvas, here = paste(image, shown)
+        height, width = image.shape[:2] if sizes is None else sizes[k]
+        squares.append(to_square(canvas, detector.checkpoint.side))
+        wholes.append((height, round(width * canvas.shape[1] / image.shape[1])))
+        exemplars.append({concept.label: here})
+    features = detector.encode_images(torch.stack(squares), wholes)
+    answers = detector.detect(
+        features, [[concept]] * len(images), threshold=level, floor=min(lowest, _FAINT), exemplars=exemplars
+    )
+    results = []
+    for k, (found,) in enumerate(answers):
+        width = images[k].shape[1] if sizes is None else sizes[k][1]
+        inside = [i for i in (_within(instance, width) for instance in found.instances) if i is not None]
+        presence = max((i.confidence for i in inside), default=0.0)
+        kept = tuple(i for i in inside if i.confidence > lowest)
+        score = max((i.object_score for i in inside), default=0.0)
+        results.append(ConceptResult(
+            concept.label, presence, score, kept, sum(i.confidence > level for i in kept), level
+        ))
+    return results
 
 
 def _pairs(exemplars: Exemplars) -> tuple[tuple[Box, ...], tuple[bool, ...]]:

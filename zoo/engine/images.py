@@ -67,6 +67,22 @@ def to_square(image: np.ndarray, side: int) -> Tensor:
     return tv.resize(pixels, [side, side], interpolation=InterpolationMode.BILINEAR, antialias=True)
 
 
+def unsquared(square: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """The network's square with the proportions of the original again; its longer side is the square's.
+
+    Args:
+        square: uint8 ``(3, side, side)``
+        size: ``(height, width)`` of the original
+
+    Returns:
+        uint8 ``(height', width', 3)``
+    """
+    side, longest = square.shape[-1], max(size)
+    small = [max(1, round(side * length / longest)) for length in size]
+    pixels = tv.resize(square, small, interpolation=InterpolationMode.BILINEAR, antialias=True)
+    return pixels.permute(1, 2, 0).contiguous().numpy()
+
+
 def _rgb(image: Image.Image, turn: bool) -> Image.Image:
     image.seek(0)
     if image.mode in _DEEP_MODES:
