@@ -120,6 +120,11 @@ class Sam3ImageModel(Asking, ImageInput):
         """Within a run: samples done, failed, and instances counted, so far."""
         return dict(self._run.totals) if self._run else dict(samples=0, failed=0, instances=0)
 
+    def about(self) -> dict[str, Any]:
+        """As :meth:`Asking.about`, with what was pointed at."""
+        prompts = self._examples().about() | self.bank.about()
+        return dict(super().about(), **(dict(prompts=prompts) if prompts else {}))
+
     # ---------------------------------------------------------------- prediction
 
     def predict(self, arg: Any, sample: Any = None) -> Any:
@@ -175,8 +180,8 @@ class Sam3ImageModel(Asking, ImageInput):
             raise RuntimeError("predict(..., sample) belongs to a run: use dataset.apply_model(model, ...)")
         if run.dataset is None:
             run.begin(
-                sample, self.ledger.name, self.asked_always(), self._prompt_field(), self._examples(),
-                dict(self.about(), prompts=self._examples().about() | self.bank.about()), self.skip_existing,
+                sample, self.ledger.name, self.asked_always(), self._prompt_field(), self._examples(), self.about(),
+                self.skip_existing,
             )
         return run
 

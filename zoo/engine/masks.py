@@ -57,12 +57,17 @@ def crop_masks(soft: Tensor, size: tuple[int, int], threshold: float = 0.5) -> l
             cropped.append(((0, 0), np.zeros((0, 0), bool)))
             continue
         full = (upsampled_region(mask, size, box) > threshold).cpu().numpy()
-        cropped.append(_tight(box[:2], full))
+        cropped.append(tight(box[:2], full))
     return cropped
 
 
 def mask_iou(a: Crop, b: Crop) -> float:
     """Intersection over union of two cropped masks; 0 where both are empty."""
+    return overlap(a, b)
+
+
+def overlap(a: Crop, b: Crop, *, of_smaller: bool = False) -> float:
+    """Intersection over union of two cropped masks, or over the smaller one; 0 where both are empty."""
     (ax, ay), am = a
     (bx, by), bm = b
     x0, y0 = max(ax, bx), max(ay, by)
@@ -70,8 +75,9 @@ def mask_iou(a: Crop, b: Crop) -> float:
     if x0 >= x1 or y0 >= y1:
         return 0.0
     both = int(np.count_nonzero(am[y0 - ay : y1 - ay, x0 - ax : x1 - ax] & bm[y0 - by : y1 - by, x0 - bx : x1 - bx]))
-    either = int(np.count_nonzero(am)) + int(np.count_nonzero(bm)) - both
-    return both / either if either else 0.0
+    one, two = int(np.count_nonzero(am)), int(np.count_nonzero(bm))
+    whole = min(one, two) if of_smaller else one + two - both
+    return both / whole if whole else 0.0
 
 
 def carved(
@@ -98,11 +104,12 @@ def carved(
                 mask = mask.copy() if mask is result[k][1] else mask
                 mask[y0 - y : y1 - y, x0 - x : x1 - x] &= ~other[y0 - oy : y1 - oy, x0 - ox : x1 - ox]
         if mask is not result[k][1]:
-            result[k] = _tight((x, y), mask)
+            result[k] = tight((x, y), mask)
     return result
 
 
-def _tight(corner: tuple[int, int], mask: np.ndarray) -> Crop:
+def tight(corner: tuple[int, int], mask: np.ndarray) -> Crop:
+    """A mask without empty rows and columns around it; an empty one has shape ``(0, 0)``."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return (0, 0), np.zeros((0, 0), bool)
