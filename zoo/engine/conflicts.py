@@ -102,7 +102,8 @@ def without_specks(crop: Crop, fill_holes: int, min_component: int) -> Crop:
     if min_component:
         count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
         areas = stats[:, cv2.CC_STAT_AREA]
-        largest = 1 + int(areas[1:].argmax())
+        tied = 1 + np.flatnonzero(areas[1:] == areas[1:].max())
+        largest = int(labels[np.isin(labels, tied)][0])  # of two, the upper one
         small = [k for k in range(1, count) if areas[k] < min_component and k != largest]
         if small:
             return tight(corner, mask & ~np.isin(labels, small))
