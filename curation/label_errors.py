@@ -108,7 +108,10 @@ class LabelErrors:
             raise CurationError(f"There are no {kind!r} label errors under {self.key!r}")
         field = chosen[0].field
         if field.startswith("frames."):
-            raise CurationError("Patches of frames: make a view of them first, dataset.to_frames(); or use view()")
+            raise CurationError(
+                "These labels are in frames: use view(), or make patches of dataset.to_frames(sample_frames=True), as "
+                "docs/label-errors.md shows"
+            )
         if not samples.has_field(f"{field}.detections.{self.key}"):
             name = samples._root_dataset.name
             raise CurationError(

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from .engine.concepts import check_fraction, parse_concepts
 from .engine.errors import ConceptError
+
+_Settings = TypeVar("_Settings")
+
+
+def parse_settings(kind: type[_Settings], said: Mapping[str, Any] | _Settings | None, name: str) -> _Settings:
+    """Settings of a dataclass from what users write: a mapping, such settings, or ``None`` for the defaults.
+
+    Raises:
+        ConceptError: no mapping, or a setting that there is not; ``name`` says in the error what it is
+    """
+    if said is None:
+        return kind()
+    if isinstance(said, kind):
+        return said
+    known = [f.name for f in dataclasses.fields(kind)]
+    if not isinstance(said, Mapping):
+        raise ConceptError(f"{name} must be a mapping, {{{known[0]!r}: ...}}, got {said!r}")
+    for key in said:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise ConceptError(f"{name} has no setting {key!r}: {hint}")
+    return kind(**said)
 
 
 class Sam3Config:

@@ -6,16 +6,17 @@ import functools
 import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import fiftyone as fo
 import torch
 
 from .asking import Asking, check_readable
-from .config import Sam3Config
+from .config import Sam3Config, parse_settings
 from .engine.checkpoint import Checkpoint
 from .engine.concepts import Classes, Concept, check_fraction, check_phrase, parse_concepts, refuse_twins
+from .engine.conflicts import ConflictSettings, settled
 from .engine.detector import ConceptDetector
 from .engine.errors import ConceptError, ImageError
 from .engine.prompts import Exemplars
@@ -63,6 +64,8 @@ class Sam3ImageModel(Asking, ImageInput):
             :func:`bank_of`; a label that is not among the concepts is one without words
         exemplar_transfer: how they are shown: ``"canvas"``, pasted beside each image, or ``"tokens"``, see
             :mod:`engine.bank`; ``None``: the default
+        conflicts: of :class:`ConflictSettings`, ``dict(nms_thresh=0.7, fill_holes=16)``: duplicates, overlaps, specks
+            and holes that are settled before anything is stored; ``None``: nothing is, as upstream
         ledger: name of the ledger
         skip_existing: ask only what a sample has not been asked before
         cls_token: see :class:`ConceptDetector`
@@ -73,7 +76,8 @@ class Sam3ImageModel(Asking, ImageInput):
         thresholds: Mapping[str, float] | None = None, confidence_thresh: float = 0.5, floor: float | None = None,
         prompt_field: str | None = None, box_prompt_field: str | None = None, exemplars_alone: bool = False,
         exemplars_required: bool = False, exemplars: Any = None, exemplar_transfer: str | None = None,
-        ledger: str = "sam3", skip_existing: bool = False, cls_token: bool = True,
+        conflicts: Mapping[str, Any] | None = None, ledger: str = "sam3", skip_existing: bool = False,
+        cls_token: bool = True,
     ) -> None:
         ImageInput.__init__(self, checkpoint)
         Asking.__init__(self, ConceptDetector(checkpoint, cls_token=cls_token), classes, thresholds, confidence_thresh)
@@ -81,6 +85,7 @@ class Sam3ImageModel(Asking, ImageInput):
         self.prompt_field = prompt_field
         self.box_prompt_field = box_prompt_field
         self.exemplars_alone, self.exemplars_required = exemplars_alone, exemplars_required
+        self.conflicts = parse_settings(ConflictSettings, conflicts, "conflicts")
         self.bank = parse_bank(exemplars, exemplar_transfer)
         self.concepts = (*self.concepts, *self.bank.wordless(self.concepts))
         self.config = Sam3Config(confidence_thresh, [c.label for c in self.concepts])
@@ -123,7 +128,10 @@ class Sam3ImageModel(Asking, ImageInput):
     def about(self) -> dict[str, Any]:
         """As :meth:`Asking.about`, with what was pointed at."""
         prompts = self._examples().about() | self.bank.about()
-        return dict(super().about(), **(dict(prompts=prompts) if prompts else {}))
+        more: dict[str, Any] = dict(prompts=prompts) if prompts else {}
+        if self.conflicts:
+            more["conflicts"] = asdict(self.conflicts)
+        return dict(super().about(), **more)
 
     # ---------------------------------------------------------------- prediction
 
@@ -221,7 +229,7 @@ class Sam3ImageModel(Asking, ImageInput):
         found = self.detector.detect(features, rest, **limits, **more)
         for k, question in enumerate(questions):
             answers = {r.label: r for r in found[k]} | beside[k]
-            found[k] = [answers[concept.label] for concept in question.concepts]
+            found[k] = settled([answers[concept.label] for concept in question.concepts], self.conflicts)
         return found
 
     # ---------------------------------------------------------------- what to ask
