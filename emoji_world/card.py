@@ -36,6 +36,8 @@ def card_table(numbers: Mapping[str, float | int]) -> str:
         return _clip_table(numbers)
     if "prompt_images" in numbers:
         return _prompt_table(numbers)
+    if "tile_images" in numbers:
+        return _tile_table(numbers)
     rows = [f"| {words} | {_shown(numbers[name])} |" for name, words in _IMAGE_ROWS.items()]
     return "\n".join([
         "| on scenes it never saw | |", "|---|---:|", *rows, "",
@@ -71,6 +73,25 @@ def _prompt_table(numbers: Mapping[str, float | int]) -> str:
     ])
 
 
+_TILE_ROWS = {
+    "small_recall": "recall of things smaller than 12 of the network's pixels", "large_recall": "recall of others",
+    "precision": "precision", "false_alarms": "absent nouns with presence above 0.5",
+}  # fmt: skip
+
+
+def _tile_table(numbers: Mapping[str, float | int]) -> str:
+    rows = [
+        f"| {words} | {_shown(numbers[f'whole_{name}'])} | {_shown(numbers[f'tiles_{name}'])} |"
+        for name, words in _TILE_ROWS.items()
+    ]
+    return "\n".join([
+        "| on large scenes with small things | whole image | with tiles |", "|---|---:|---:|", *rows, "",
+        f"{numbers['tile_images']} scenes of 1600 × 1200 pixels, {numbers['small_objects']} small things and "
+        f"{numbers['large_objects']} others, tiles of 480 pixels, masks at IoU 0.5:",
+        f"`python -m emoji_world.measure --tiles {numbers['tile_images']}`.", "",
+    ])
+
+
 def _clip_table(numbers: Mapping[str, float | int]) -> str:
     rows = [
         f"| {words} | {_shown(numbers[name])} | {_shown(numbers.get(_chained(name)))} |"
@@ -95,13 +116,14 @@ def _shown(number: float | None) -> str:
 
 def write_card(file: Path, numbers: Mapping[str, float | int]) -> None:
     """Put the table between its marks in ``file``: ``<!-- measured -->`` and ``<!-- /measured -->``, or, for clips
-    and for boxes and points, ``measured on clips`` and ``measured with prompts``.
+    and for boxes and points, ``measured on clips``, ``measured with prompts`` and so on.
 
     Raises:
         ValueError: the file has no such marks
     """
     mark = "measured on clips" if "clips" in numbers else "measured"
     mark = "measured with prompts" if "prompt_images" in numbers else mark
+    mark = "measured with tiles" if "tile_images" in numbers else mark
     block = re.compile(f"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
     text, places = block.subn(lambda m: m[1] + card_table(numbers) + m[2], file.read_text())
     if not places:

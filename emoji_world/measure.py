@@ -1,5 +1,5 @@
 """How good a checkpoint is on scenes and clips it never saw:
-``python -m emoji_world.measure --images 500 --clips 60 --prompts 200``.
+``python -m emoji_world.measure --images 500 --clips 60 --prompts 200 --tiles 40``.
 
 Scenes, clips and prompts have fixed seeds below every training seed. They are measured through the same engine that
 users run, at the standard threshold of 0.5; images at their own size, clips (see ``measure_clips.py``) at half of it.
@@ -30,13 +30,15 @@ from zoo.engine.tracker_settings import TrackerSettings
 from .card import write_card
 from .measure_clips import measure_clips
 from .measure_prompts import measure_prompts
+from .measure_tiles import measure_tiles
 from .prompts import scene_prompts
 from .scenes import render, sample_scene
 from .vocabulary import UNSEEN_WORDS
 
 #: scenes of the measurement; training scenes start at a million
 FIRST_SEED = 500_000
-_MEASURED = {"clips": "clips", "images": "scenes", "prompt_images": "scenes, by boxes and points"}
+_MEASURED = {"clips": "clips", "images": "scenes", "prompt_images": "scenes, by boxes and points",
+             "tile_images": "large scenes"}  # fmt: skip
 
 
 @dataclass
@@ -126,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, help="scenes to measure (500, unless there are --clips)")
     parser.add_argument("--clips", type=int, help="clips to measure")
+    parser.add_argument("--tiles", type=int, help="large scenes to measure tiles on")
     parser.add_argument("--prompts", type=int, help="scenes to measure boxes and points on")
     parser.add_argument("--checkpoint", type=Path, default=TINY)
     parser.add_argument("--device", default=None)
@@ -137,13 +140,15 @@ def main() -> None:
     checkpoint = load_checkpoint(args.checkpoint, args.device, "float32", tracker=bool(args.clips or args.prompts))
     detector = ConceptDetector(checkpoint)
     tables = []
-    if args.images or not (args.clips or args.prompts):
+    if args.images or not (args.clips or args.prompts or args.tiles):
         tables.append(measure(detector, args.images or 500).numbers())
     if args.clips:
         settings = TrackerSettings.of(checkpoint.tracker_config)
         tables.append(measure_clips(ConceptTracker(detector, checkpoint.tracker, settings), args.clips).numbers())
     if args.prompts:
         tables.append(measure_prompts(checkpoint, args.prompts).numbers())
+    if args.tiles:
+        tables.append(measure_tiles(checkpoint, args.tiles).numbers())
     for numbers in tables:
         what = next(f"{numbers[name]} {words}" for name, words in _MEASURED.items() if name in numbers)
         print(f"\n{checkpoint.name} {checkpoint.fingerprint}: {what}")

@@ -21,6 +21,8 @@ from .engine.detector import ConceptDetector
 from .engine.errors import ConceptError, ImageError
 from .engine.prompts import Exemplars
 from .engine.results import ConceptResult
+from .engine.tiles import TileSettings, detect_tiled
+from .engine.tiles import tiles as places_of
 from .examples import Examples
 from .exemplar_bank import parse_bank
 from .inputs import Loaded
@@ -64,6 +66,7 @@ class Sam3ImageModel(Asking, ImageInput):
             :func:`bank_of`; a label that is not among the concepts is one without words
         exemplar_transfer: how they are shown: ``"canvas"``, pasted beside each image, or ``"tokens"``, see
             :mod:`engine.bank`; ``None``: the default
+        tiles: of :class:`TileSettings`, ``dict(tile_size=1008)``: images are looked at in parts, too, for small things
         conflicts: of :class:`ConflictSettings`, ``dict(nms_thresh=0.7, fill_holes=16)``: duplicates, overlaps, specks
             and holes that are settled before anything is stored; ``None``: nothing is, as upstream
         ledger: name of the ledger
@@ -76,10 +79,11 @@ class Sam3ImageModel(Asking, ImageInput):
         thresholds: Mapping[str, float] | None = None, confidence_thresh: float = 0.5, floor: float | None = None,
         prompt_field: str | None = None, box_prompt_field: str | None = None, exemplars_alone: bool = False,
         exemplars_required: bool = False, exemplars: Any = None, exemplar_transfer: str | None = None,
-        conflicts: Mapping[str, Any] | None = None, ledger: str = "sam3", skip_existing: bool = False,
-        cls_token: bool = True,
+        tiles: Mapping[str, Any] | None = None, conflicts: Mapping[str, Any] | None = None, ledger: str = "sam3",
+        skip_existing: bool = False, cls_token: bool = True,
     ) -> None:
-        ImageInput.__init__(self, checkpoint)
+        self.tiles = parse_settings(TileSettings, tiles, "tiles")
+        ImageInput.__init__(self, checkpoint, self.tiles)
         Asking.__init__(self, ConceptDetector(checkpoint, cls_token=cls_token), classes, thresholds, confidence_thresh)
         self.floor = None if floor is None else check_fraction(floor, "floor")
         self.prompt_field = prompt_field
@@ -129,6 +133,8 @@ class Sam3ImageModel(Asking, ImageInput):
         """As :meth:`Asking.about`, with what was pointed at."""
         prompts = self._examples().about() | self.bank.about()
         more: dict[str, Any] = dict(prompts=prompts) if prompts else {}
+        if self.tiles:
+            more["tiles"] = asdict(self.tiles)
         if self.conflicts:
             more["conflicts"] = asdict(self.conflicts)
         return dict(super().about(), **more)
@@ -216,11 +222,11 @@ class Sam3ImageModel(Asking, ImageInput):
     def _detect(self, images: Sequence[Loaded], questions: Sequence[Question]) -> list[list[ConceptResult]]:
         limits = dict(threshold=self.config.confidence_thresh, floor=self.floor)
         asked = [[c for c in question.concepts if c.label not in question.exemplars] for question in questions]
-        beside = self.bank.beside(self.detector, images, asked, **limits)
+        beside = self.bank.beside(self.detector, [_whole(image) for image in images], asked, **limits)
         rest = [
             tuple(c for c in question.concepts if c.label not in beside[k]) for k, question in enumerate(questions)
         ]
-        pixels, sizes, _ = zip(*images, strict=True)
+        pixels, sizes, _ = zip(*(_whole(image) for image in images), strict=True)
         features = self.detector.encode_images(torch.stack(pixels), sizes)
         shown = [question.exemplars for question in questions]
         more: dict[str, Any] = dict(exemplars=shown) if any(shown) else {}
@@ -228,6 +234,10 @@ class Sam3ImageModel(Asking, ImageInput):
             more["learnt"] = self.bank.tokens(self.detector)
         found = self.detector.detect(features, rest, **limits, **more)
         for k, question in enumerate(questions):
+            if images[k][0].ndim == 4:
+                squares, size, _ = images[k]
+                places = places_of(size, self.tiles)
+                found[k] = detect_tiled(self.detector, squares[1:], places, size, found[k], rest[k], **limits)
             answers = {r.label: r for r in found[k]} | beside[k]
             found[k] = settled([answers[concept.label] for concept in question.concepts], self.conflicts)
         return found
@@ -279,6 +289,12 @@ class Sam3ImageModel(Asking, ImageInput):
         concepts = parse_concepts(list(own.values())) if own else ()
         check_readable(concepts, self.detector.checkpoint.tokenizer)
         return concepts
+
+
+def _whole(image: Loaded) -> Loaded:
+    """An image without its tiles."""
+    pixels, size, error = image
+    return pixels[0] if pixels.ndim == 4 else pixels, size, error
 
 
 def _detections(results: Sequence[ConceptResult], size: tuple[int, int]) -> fo.Detections:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import fiftyone.core.models as fom
 import numpy as np
 
 from .engine.checkpoint import Checkpoint
-from .engine.images import to_square
-from .inputs import Loaded, LoadImage
+from .engine.tiles import TileSettings
+from .inputs import Loaded, LoadImage, load
 
 
 class ImageInput(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.TorchModelMixin):
@@ -18,11 +19,13 @@ class ImageInput(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.TorchMode
 
     Args:
         checkpoint: a loaded checkpoint
+        cutting: how images are cut into tiles; ``None``: not
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, cutting: TileSettings | None = None) -> None:
         fom.SamplesMixin.__init__(self)
         self._checkpoint = checkpoint
+        self._cutting = asdict(cutting) if cutting else None
         self._preprocess = True
 
     @property
@@ -58,7 +61,7 @@ class ImageInput(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.TorchMode
         return self._checkpoint.device.type == "cuda"
 
     def build_get_item(self, field_mapping: dict[str, str] | None = None) -> LoadImage:
-        return LoadImage(self._checkpoint.side, field_mapping)
+        return LoadImage(self._checkpoint.side, field_mapping, self._cutting)
 
     def _loaded(self, args: Sequence[Any]) -> list[Loaded]:
         if not self._preprocess:  # FiftyOne's word for: the data loader has done that
@@ -68,4 +71,4 @@ class ImageInput(fom.Model, fom.SamplesMixin, fom.SupportsGetItem, fom.TorchMode
         for image in images:
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise ValueError(f"Images must be uint8 (height, width, 3), got {image.dtype} {image.shape}")
-        return [(to_square(image, side), image.shape[:2], None) for image in images]
+        return [load(image, side, self._cutting) for image in images]

@@ -18,7 +18,7 @@ METHOD = "sam3_concepts"
 _QUESTION = {
     "fingerprint": "the checkpoint", "phrases": "the phrases", "threshold": "the threshold", "floor": "the floor",
     "cls_token": "cls_token", "tracker": "the tracker's settings",
-    "prompts": "prompts", "conflicts": "conflicts settled by",
+    "prompts": "prompts", "conflicts": "conflicts settled by", "tiles": "tiles",
 }
 
 
