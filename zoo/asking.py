@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import fiftyone as fo
@@ -11,6 +12,7 @@ import torch
 from .config import Sam3Config
 from .engine.concepts import Classes, Concept, check_length, parse_concepts
 from .engine.detector import ConceptDetector
+from .engine.vocabulary_file import Vocabulary
 from .ledger import field_of
 
 
@@ -19,7 +21,7 @@ class Asking:
 
     Args:
         detector: of a loaded checkpoint
-        classes: concepts: a list, a comma-separated string, or a mapping from label to phrase(s)
+        classes: concepts: a list, a comma-separated string, a mapping from label to phrase(s), or a vocabulary
         thresholds: label -> confidence threshold in [0, 1], before ``confidence_thresh``
         confidence_thresh: threshold of all other concepts
     """
@@ -27,11 +29,11 @@ class Asking:
     floor: float | None = None
 
     def __init__(
-        self, detector: ConceptDetector, classes: Classes | None, thresholds: Mapping[str, float] | None,
+        self, detector: ConceptDetector, classes: Classes | Vocabulary | None, thresholds: Mapping[str, float] | None,
         confidence_thresh: float,
     ) -> None:
         self.detector = detector
-        self.concepts: tuple[Concept, ...] = () if classes is None else parse_concepts(classes, thresholds)
+        self.concepts = _concepts(classes, thresholds)
         check_readable(self.concepts, detector.checkpoint.tokenizer)
         self.config = Sam3Config(confidence_thresh, [c.label for c in self.concepts])
         self._own_threshold = self.config.confidence_thresh
@@ -52,7 +54,7 @@ class Asking:
         asked = self.config.confidence_thresh
         if concept.threshold is None or asked == self._own_threshold:
             return concept
-        return Concept(concept.label, concept.phrases, max(concept.threshold, asked))
+        return replace(concept, threshold=max(concept.threshold, asked))
 
     def about(self) -> dict[str, Any]:
         """What this model is, for a run's record."""
@@ -66,6 +68,17 @@ class Asking:
             confidence_thresh=self.config.confidence_thresh, floor=self.floor, cls_token=self.detector.cls_token,
             versions=dict(torch=torch.__version__, transformers=transformers.__version__, fiftyone=fo.__version__),
         )
+
+
+def _concepts(classes: Classes | Vocabulary | None, thresholds: Mapping[str, float] | None) -> tuple[Concept, ...]:
+    if classes is None:
+        return ()
+    if not isinstance(classes, Vocabulary):
+        return parse_concepts(classes, thresholds)
+    limits = {c.label: c.threshold for c in parse_concepts([c.label for c in classes.concepts], thresholds)}
+    return tuple(
+        c if limits[c.label] is None else replace(c, threshold=limits[c.label]) for c in classes.concepts
+    )
 
 
 def check_readable(concepts: Iterable[Concept], tokenizer: Any) -> None:

@@ -10,6 +10,7 @@ import fiftyone as fo
 
 from .engine.concepts import Concept
 from .engine.errors import ConceptError
+from .engine.vocabulary_file import Vocabulary
 from .ledger import DEFAULT, Ledger, label_of
 
 METHOD = "sam3_concepts"
@@ -35,7 +36,9 @@ def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], 
     known = dict(getattr(config, "concepts", None) or {})
     stamp = dict(about, started=datetime.now(timezone.utc).isoformat(timespec="seconds"))
     for concept in concepts:
-        known[concept.label] = dict(stamp, phrases=list(concept.phrases), threshold=concept.threshold)
+        kin = dict(neighbours=list(concept.neighbours), parent=concept.parent)
+        more = {name: said for name, said in kin.items() if said}
+        known[concept.label] = dict(stamp, phrases=list(concept.phrases), threshold=concept.threshold, **more)
     config.concepts = known
     # chosen for answers that are replaced now
     points = dict(getattr(config, "operating_points", None) or {})
@@ -149,6 +152,22 @@ def asked_phrases(dataset: fo.Dataset, ledger: Ledger) -> dict[str, list[str]]:
     prefix = f"{ledger.presence}."
     held = [path.removeprefix(prefix) for path in ledger.schema(dataset, flat=True) if path.startswith(prefix)]
     return {label: list(known.get(label, {}).get("phrases", ())) for label in [*known, *map(label_of, held)]}
+
+
+def vocabulary_of(dataset: fo.Dataset, ledger: str = DEFAULT) -> Vocabulary:
+    """The concepts that were asked, as a concept file can hold them; those that only examples know are left out.
+
+    Raises:
+        ConceptError: nothing was asked
+    """
+    known = run_info(dataset, ledger).get("concepts") or {}
+    concepts = tuple(
+        Concept(label, tuple(e["phrases"]), e.get("threshold"), tuple(e.get("neighbours", ())), e.get("parent"))
+        for label, e in known.items() if e.get("phrases")
+    )
+    if not concepts:
+        raise ConceptError(f"{dataset.name!r} has no concepts in the ledger {ledger!r}: there is nothing to export")
+    return Vocabulary(concepts)
 
 
 def stored_from(dataset: fo.Dataset, ledger: Ledger) -> dict[str, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine.errors import ConceptError
+from .engine.vocabulary_file import is_vocabulary, read_vocabulary
 
 #: zoo name -> checkpoint; ``None`` is the one that ships in ``tiny/``
 MODELS: dict[str, str | None] = {
@@ -73,6 +74,8 @@ def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) ->
     if unknown:
         with_mode = f" with operation_mode={mode!r}" if visual else ""
         raise ConceptError(f"Unknown argument {unknown[0]!r}: {model_name}{with_mode} takes {', '.join(known)}")
+    if is_vocabulary(kwargs.get("classes")):
+        kwargs |= _vocabulary(kwargs, video)
     place = {k: kwargs.pop(k) for k in _PLACES if k in kwargs}
     place["checkpoint"] = place.get("checkpoint") or MODELS[model_name] or TINY
     if video:
@@ -87,6 +90,18 @@ def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) ->
 
     kwargs.pop("operation_mode", None)
     return Sam3ImageModel(shared_checkpoint(**place), **kwargs)
+
+
+def _vocabulary(kwargs: dict[str, Any], video: bool) -> dict[str, Any]:
+    """A concept file in place of its name; on images, its examples as well."""
+    vocabulary = read_vocabulary(kwargs["classes"])
+    wordless = [c.label for c in vocabulary.concepts if not c.phrases]
+    if video:
+        if wordless:
+            raise ConceptError(f"{wordless[0]!r} has no phrases: in videos, examples of a concept file are not used")
+        return dict(classes=vocabulary)
+    exemplars = {**vocabulary.exemplars, **(kwargs.get("exemplars") or {})}
+    return dict(classes=vocabulary, **(dict(exemplars=exemplars) if exemplars else {}))
 
 
 def is_video(model_name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -19,14 +19,17 @@ Classes = str | Iterable[str] | Mapping[str, str | Sequence[str]]
 
 @dataclass(frozen=True)
 class Concept:
-    """One concept: the label that is stored, and the phrase(s) that are asked.
+    """One concept: the label that is stored, and the phrase(s) that are asked; none where examples say what is meant.
 
-    ``threshold``: confidence in [0, 1] above which an instance counts; ``None`` leaves it to the run.
+    ``threshold``: confidence in [0, 1] above which an instance counts; ``None`` leaves it to the run. ``neighbours``:
+    what it could be taken for; ``parent``: what it is a kind of. These two are not asked: they are for whoever curates.
     """
 
     label: str
     phrases: tuple[str, ...]
     threshold: float | None = None
+    neighbours: tuple[str, ...] = field(default=(), repr=False)
+    parent: str | None = field(default=None, repr=False)
 
 
 def parse_concepts(classes: Classes, thresholds: Mapping[str, float] | None = None) -> tuple[Concept, ...]:
