@@ -1,4 +1,4 @@
-"""The pages on curation are true: their examples run on the demo's dataset, and print what the pages say they print."""
+"""The pages on curation and prompting are true: their examples run on the demo's dataset, and print what the pages say they print."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import fiftyone as fo
+import fiftyone.zoo as foz
 import pytest
 import torch
 from support import films
@@ -23,7 +24,7 @@ from emoji_world.dataset import CONCEPTS, build_dataset
 from zoo.source import load_model
 
 DOCS = REPOSITORY / "docs"
-PAGES = ("curation", "hard-negatives", "label-errors", "confusions", "thresholds")
+PAGES = ("curation", "hard-negatives", "label-errors", "confusions", "thresholds", "prompting")
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 _DECIMAL = re.compile(r"\d+\.(\d+)")
@@ -49,7 +50,7 @@ def read(page: str) -> tuple[list[Example], list[str]]:
             examples.append(Example(block[2], text[: block.start()].count("\n") + 2))
         elif between.strip() == "prints" and examples:
             examples[-1].output = block[2]
-        else:
+        elif not block[1]:
             others.append(block[2])
     return examples, others
 
@@ -93,7 +94,9 @@ def dataset(made) -> Iterator[fo.Dataset]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_the_examples_print_is_what_the_page_says(page, dataset):
+def test_what_the_examples_print_is_what_the_page_says(page, dataset, monkeypatch, tmp_path):
+    monkeypatch.setattr(foz, "load_zoo_model", load_model)  # what it calls, once the source is registered
+    monkeypatch.chdir(tmp_path)
     examples, _ = read(page)
     assert examples
     names: dict = {"__name__": "__main__"}
