@@ -1,4 +1,4 @@
-"""The pages on curation and prompting are true: their examples run on the demo's dataset, and print what the pages say they print."""
+"""The pages on curation and prompting are true: their examples run on the demo's dataset, and print what is said."""
 
 from __future__ import annotations
 

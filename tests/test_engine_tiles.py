@@ -107,7 +107,7 @@ def clip(box, place):
 def instance(box, confidence):
     x0, y0, x1, y1 = box
     corner, mask = tight((x0, y0), np.ones((y1 - y0, x1 - x0), bool))
-    return Instance(confidence, confidence, 1.0, tuple(map(float, box)), corner, mask, "a")
+    return Instance(confidence, confidence, 0.8, tuple(map(float, box)), corner, mask, "a")
 
 
 def completed(*rectangles, whole=(), least=1, size=SIZE, cutting=CUT, batch=4, presence=0.3):
@@ -168,10 +168,12 @@ def test_what_a_seam_has_cut_off_is_nothing():
     assert boxes(half_blind) == []
 
 
-def test_presence_is_that_of_the_best_look():
-    assert completed(((10, 10, 20, 20), 0.9), presence=0.3).presence == 0.8
-    assert completed(((10, 10, 20, 20), 0.9), presence=0.95).presence == 0.95
-    assert completed(presence=0.05).presence == 0.1
+def test_presence_is_that_of_the_best_look_that_found_something():
+    small = (10, 10, 20, 20)
+    assert completed((small, 0.9), presence=0.3).presence == 0.8
+    assert completed((small, 0.9), presence=0.95).presence == 0.95
+    assert completed((small, 0.4), presence=0.3).presence == 0.3, "below the threshold"
+    assert completed(presence=0.05).presence == 0.05, "tiles alone say 0.1"
 
 
 def test_a_concept_without_words_is_not_looked_for_in_tiles():

@@ -121,8 +121,8 @@ def detect_tiled(
 ) -> list[ConceptResult]:
     """What the whole image showed, completed by its tiles.
 
-    Presence and object score become the largest of the whole image and of all tiles: "is it anywhere?". The more tiles,
-    the more often that is answered wrongly.
+    Presence and object score become the largest of the whole image and of those tiles that have added an instance above
+    the threshold. A tile's word alone does not count: each more look is one more chance to be wrong.
 
     Args:
         detector: asked
@@ -137,7 +137,6 @@ def detect_tiled(
     """
     worded = [c for c in concepts if c.phrases]
     parts: dict[str, list[_Part]] = {c.label: [] for c in worded}
-    best: dict[str, tuple[float, float]] = {r.label: (r.presence, r.object_score) for r in whole}
     for start in range(0, len(places) if worded else 0, batch):
         some = places[start : start + batch]
         sizes = [(y1 - y0, x1 - x0) for x0, y0, x1, y1 in some]
@@ -145,15 +144,15 @@ def detect_tiled(
         found = detector.detect(features, [worded] * len(some), threshold=threshold, floor=floor)
         for k, results in enumerate(found, start):
             for result in results:
-                presence, score = best[result.label]
-                best[result.label] = max(presence, result.presence), max(score, result.object_score)
                 parts[result.label] += [_placed(i, k, places[k], size) for i in result.instances if i.mask.size]
     answers = []
     for result in whole:
-        presence, score = best[result.label]
         small = _things(parts.get(result.label, ()), places, size)
         instances = _completed(result.instances, small, max(size))
         count = sum(i.confidence > result.threshold for i in instances)
+        counted = [i for i in instances if i.confidence > result.threshold]
+        presence = max([result.presence, *(i.presence for i in counted)])
+        score = max([result.object_score, *(i.object_score for i in counted)])
         answers.append(replace(
             result, presence=presence, object_score=score, instances=tuple(instances), count=count
         ))
