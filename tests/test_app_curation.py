@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import suppress
 
 import fiftyone as fo
 import numpy as np
@@ -72,12 +73,11 @@ def test_a_person_goes_through_the_panel(app, browser_page, curated):
     assert concept_box(page).input_value() == first
     assert bars(page).count() == 20
     has_counts(page, overview(read_answers(curated, concepts=[first]), first))
-    choose(page, "cap")
     answers = read_answers(curated, concepts=["cap"])
-    has_counts(page, overview(answers, "cap"))
+    attempt(page, lambda: choose(page, "cap"), lambda: counts_of(overview(answers, "cap")) in seen(page))
     assert thumb_at(page) == 0.5
-    drag(page, panel(page).locator(".MuiSlider-thumb").last, right=150)
-    eventually(page, lambda: thumb_at(page) > 0.75)
+    thumb = panel(page).locator(".MuiSlider-thumb").last
+    attempt(page, lambda: drag(page, thumb, right=150), lambda: thumb_at(page) > 0.75)
     level = thumb_at(page)
     assert overview(answers, "cap", level).present < overview(answers, "cap").present  # else nothing is shown by it
     has_counts(page, overview(answers, "cap", level))
@@ -85,15 +85,13 @@ def test_a_person_goes_through_the_panel(app, browser_page, curated):
 
     counts, marks = np.histogram(answers.presence[:, 0], edges())
     in_bar = answers.presence[:, 0] >= marks[-2]
-    click_bar(page, 19)
-    in_grid(page, curated, sent, answers.ids[in_bar].tolist())
+    in_grid(page, curated, sent, answers.ids[in_bar].tolist(), after=lambda: click_bar(page, 19))
     assert counts[19] == in_bar.sum() > 1
-    click_bar(page, 14)  # one sample
-    in_grid(page, curated, sent, answers.ids[np.digitize(answers.presence[:, 0], marks) == 15].tolist())
+    one = answers.ids[np.digitize(answers.presence[:, 0], marks) == 15].tolist()
+    in_grid(page, curated, sent, one, after=lambda: click_bar(page, 14))
 
-    press(page, "Present")
     wanted = present(curated, "cap", threshold=level).values("id")
-    in_grid(page, curated, sent, wanted)
+    in_grid(page, curated, sent, wanted, after=lambda: press(page, "Present"))
     picture(page, "curation-presence")
     press(page, "Save this view")
     eventually(page, lambda: "cap: present" in filled_in(page))
@@ -109,10 +107,8 @@ def test_a_person_goes_through_the_panel(app, browser_page, curated):
     reads(page, f"{len(mine)} hard negatives of cap, {len(negatives)} of all concepts")
     has_rows(page, [one.because for one in mine])
     assert clipped(page) == []
-    row_button(page, 0).click()
-    in_grid(page, curated, sent, [mine[0].sample_id])
-    press(page, "Show all")
-    in_grid(page, curated, sent, negatives.view(curated).values("id"))
+    in_grid(page, curated, sent, [mine[0].sample_id], after=row_button(page, 0).click)
+    in_grid(page, curated, sent, negatives.view(curated).values("id"), after=lambda: press(page, "Show all"))
     picture(page, "curation-negatives")
 
     # confusions: an advice is followed in the whole dataset, whatever is in the grid; and undone
@@ -135,8 +131,8 @@ def test_a_person_goes_through_the_panel(app, browser_page, curated):
         assert (after[key]["label"], parent["label"]) == (pair.first, pair.second)
     reads(page, "Settled last")
     assert clipped(page) == []
-    row_button(page, 0).click()
-    in_grid(page, curated, sent, confusions.view(curated, pair.first, pair.second).values("id"))
+    both = confusions.view(curated, pair.first, pair.second).values("id")
+    in_grid(page, curated, sent, both, after=row_button(page, 0).click)
     picture(page, "curation-confusions")
     press(page, "Undo")
     eventually(page, lambda: curated.reload() or not applied_policies(curated))
@@ -164,10 +160,9 @@ def test_a_person_goes_through_the_panel(app, browser_page, curated):
         tab(page, f"{kind.capitalize()} ({count})")
         has_rows(page, [error.because for error in errors.of(kind)])
         assert clipped(page) == []
-    row_button(page, 1).click()
-    in_grid(page, curated, sent, [errors.of("missing")[1].sample_id])
-    press(page, "Show their samples")
-    in_grid(page, curated, sent, errors.view(curated, "missing").values("id"))
+    in_grid(page, curated, sent, [errors.of("missing")[1].sample_id], after=row_button(page, 1).click)
+    missing = errors.view(curated, "missing").values("id")
+    in_grid(page, curated, sent, missing, after=lambda: press(page, "Show their samples"))
     picture(page, "curation-errors")
 
 
@@ -192,8 +187,8 @@ def test_a_concept_that_was_not_asked_can_be(app, browser_page, scenes):
         tab(page, name)  # nothing was looked for yet
         panel(page).get_by_role("button", name=re.compile(f"(Find|Pick) {button}$")).wait_for()
         assert clipped(page) == []
-    choose(page, "fire engine")
-    reads(page, "'fire engine' was not asked of this dataset; the nearest that were: 'red fire truck'")
+    told = "'fire engine' was not asked of this dataset; the nearest that were: 'red fire truck'"
+    attempt(page, lambda: choose(page, "fire engine"), lambda: told in seen(page))
     assert clipped(page) == []
     press(page, "Ask SAM 3 for 'fire engine'")
     page.locator(MODAL).get_by_text("fire engine", exact=True).wait_for()
@@ -219,7 +214,8 @@ def choose(page, concept):
 
 
 def tab(page, name):
-    panel(page).get_by_role("tab", name=name, exact=True).click()
+    wanted = panel(page).get_by_role("tab", name=name, exact=True)
+    attempt(page, wanted.click, lambda: wanted.get_attribute("aria-selected") == "true")
     settled(page)
 
 
@@ -244,6 +240,15 @@ def execute(page):
     button.click()
     page.locator(MODAL).get_by_role("button", name="Close").click()
     page.locator(MODAL).wait_for(state="detached")
+
+
+def attempt(page, act, holds):
+    """Do something, and again if nothing comes of it: what is drawn anew at that moment does not feel a click."""
+    for patience in (15, 30, 60):
+        act()
+        with suppress(AssertionError):
+            return eventually(page, holds, patience)
+    return eventually(page, holds, 1)
 
 
 # --- what a person sees ---
@@ -284,11 +289,15 @@ def reads(page, text):
 
 
 def has_counts(page, counted):
-    reads(page, (
+    reads(page, counts_of(counted))
+
+
+def counts_of(counted):
+    return (
         f"{counted.present} present · {counted.absent} absent · {counted.uncertain} in doubt · "
         f"{counted.suppressed} phantoms · {counted.without_instances} present without an instance · "
         f"{counted.instances} instances"
-    ))  # fmt: skip
+    )
 
 
 def has_rows(page, texts, count=None):
@@ -302,7 +311,7 @@ def has_rows(page, texts, count=None):
     eventually(page, holds)
 
 
-def in_grid(page, dataset, sent, ids):
+def in_grid(page, dataset, sent, ids, after):
     """The samples that the grid asked the server for last are these, and it says how many they are."""
     wanted = f"{len(ids)} sample" + ("s" if len(ids) != 1 else "")
 
@@ -311,7 +320,7 @@ def in_grid(page, dataset, sent, ids):
         shown = fo.DatasetView._build(dataset, asked).values("id")
         return sorted(shown) == sorted(ids) and page.locator("[data-cy=entry-counts]").inner_text().strip() == wanted
 
-    eventually(page, holds)
+    attempt(page, after, holds)
     settled(page)
 
 
