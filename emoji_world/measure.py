@@ -23,11 +23,11 @@ from zoo.engine.checkpoint import TINY, load_checkpoint
 from zoo.engine.concepts import parse_concepts
 from zoo.engine.detector import ConceptDetector
 from zoo.engine.images import to_square
-from zoo.engine.results import ConceptResult
 from zoo.engine.tracker import ConceptTracker
 from zoo.engine.tracker_settings import TrackerSettings
 
 from .card import write_card
+from .full_masks import full_masks
 from .measure_clips import measure_clips
 from .measure_prompts import measure_prompts
 from .measure_tiles import measure_tiles
@@ -101,16 +101,6 @@ def measure(detector: ConceptDetector, images: int, first_seed: int = FIRST_SEED
         if done % 100 == 0:
             print(f"{done} of {images} scenes", flush=True)
     return total
-
-
-def full_masks(result: ConceptResult, size: tuple[int, int]) -> np.ndarray:
-    """The instances' masks as bool ``(N, height, width)``."""
-    masks = np.zeros((len(result.instances), *size), bool)
-    for mask, instance in zip(masks, result.instances, strict=True):
-        x, y = instance.corner
-        h, w = instance.mask.shape
-        mask[y : y + h, x : x + w] = instance.mask
-    return masks
 
 
 def _usable_seeds(first: int, count: int) -> Iterator[int]:

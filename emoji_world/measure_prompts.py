@@ -25,6 +25,7 @@ from zoo.engine.prompts import Box, Exemplars, ObjectPrompt, Point
 from zoo.engine.results import ConceptResult
 from zoo.engine.visual import Outline, VisualSegmenter
 
+from .full_masks import full_masks
 from .lessons import looks_like, scene_lessons
 from .scenes import Scene, render, sample_scene
 from .vocabulary import Thing
@@ -45,7 +46,7 @@ class PromptMeasurement:
     def add(self, way: str, truth: np.ndarray, result: ConceptResult, size: tuple[int, int]) -> None:
         """One question: what was meant, bool ``(N, H, W)``, and what was found."""
         confidences = [i.confidence for i in result.instances]
-        self.pairs.setdefault(way, []).append(count_pair(truth, _full(result, size), confidences))
+        self.pairs.setdefault(way, []).append(count_pair(truth, full_masks(result, size), confidences))
         self.presence.setdefault(way, []).append(result.presence)
 
     def numbers(self) -> dict[str, float | int]:
@@ -188,10 +189,3 @@ def _whole(outline: Outline, size: tuple[int, int]) -> np.ndarray:
     (x, y), (h, w) = outline.corner, outline.mask.shape
     mask[y : y + h, x : x + w] = outline.mask
     return mask
-
-
-def _full(result: ConceptResult, size: tuple[int, int]) -> np.ndarray:
-    masks = np.zeros((len(result.instances), *size), bool)
-    for mask, instance in zip(masks, result.instances, strict=True):
-        mask[:] = _whole(Outline(instance.corner, instance.mask, 0.0), size)
-    return masks

@@ -17,6 +17,7 @@ from zoo.engine.detector import ConceptDetector
 from zoo.engine.results import ConceptResult
 from zoo.engine.tiles import TileSettings, cut, detect_tiled, tiles
 
+from .full_masks import full_masks
 from .scenes import BACKGROUNDS, Placed, Scene, draw_pool, render
 from .vocabulary import NOUNS
 
@@ -40,7 +41,7 @@ class TileMeasurement:
 
     def add(self, way: str, side: int, masks: np.ndarray, result: ConceptResult) -> None:
         """One noun: the masks that are true, bool ``(N, H, W)``, and what was found."""
-        drawn = _full(result)
+        drawn = full_masks(result, SIZE)
         ious = np.array([[(d & m).sum() / (d | m).sum() for m in masks] for d in drawn]).reshape(len(drawn), len(masks))
         for k, mask in enumerate(masks):
             size = "small" if _seen(mask, side) < SMALL else "large"
@@ -107,12 +108,3 @@ def _seen(mask: np.ndarray, side: int) -> float:
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return max((rows[-1] + 1 - rows[0]) / height, (columns[-1] + 1 - columns[0]) / width) * side
-
-
-def _full(result: ConceptResult) -> np.ndarray:
-    masks = np.zeros((len(result.instances), *SIZE), bool)
-    for mask, instance in zip(masks, result.instances, strict=True):
-        x, y = instance.corner
-        h, w = instance.mask.shape
-        mask[y : y + h, x : x + w] = instance.mask
-    return masks
