@@ -14,7 +14,7 @@ from transformers import CLIPTokenizer
 from zoo.engine.prompts import VISUAL
 
 from .architecture import GRID, IMAGE_SIZE
-from .lessons import Lesson, refusal, scene_lessons
+from .lessons import Lesson, narrowing, refusal, scene_lessons
 from .losses import FINE, Batch
 from .prompts import Prompt, reword, scene_prompts
 from .scenes import Scene, render, sample_scene
@@ -24,6 +24,8 @@ from .vocabulary import NOUNS, THINGS
 FIRST_TRAINING_SEED = 1_000_000
 _TOKENS = 14  # the longest wording of a concept, with its start and its end
 _EXEMPLARS = 4
+#: where more than this share of the prompts are lessons, counter-examples are drilled
+DRILLED = 0.25
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def _keep_drawing(queue: multiprocessing.Queue, first: int, step: int, contrasts
     cv2.setNumThreads(1)
     seed = first
     while True:
-        if not contrasts or seed // step % 3 == 0 or _contrasts(seed):
+        if not contrasts or seed // step % 8 == 0 or _contrasts(seed):
             drawn = draw(seed)
             if len(drawn.boxes):
                 queue.put(drawn)
@@ -91,7 +93,7 @@ class Pool:
         workers: processes that draw
         first_seed: of the first scene
         capacity: scenes
-        contrasts: two of three scenes without a noun in several colours are left out
+        contrasts: most scenes without a noun in several colours are left out
     """
 
     def __init__(self, workers: int, first_seed: int, capacity: int, contrasts: bool = False) -> None:
@@ -132,7 +134,8 @@ def make_batch(
     """Ask ``prompts`` phrases of every scene: about half of them present, most absent ones cruel.
 
     ``lessons``: this share of the present phrases, and of the cruel ones, gives way to exemplar boxes, with words or
-    without ("visual"). With ``prompts=0`` the batch has pixels and cells only.
+    without ("visual"); where it is large, counter-examples are drilled besides. With ``prompts=0`` the batch has pixels
+    and cells only.
     """
     pixels, rows, phrases, boxes, labels, truth_boxes, truth_masks, cells = [], [], [], [], [], [], [], []
     for row, drawn in enumerate(scenes):
@@ -146,8 +149,8 @@ def make_batch(
         if not prompts:
             continue
         cover, place = torch.from_numpy(cover.astype(np.float32) / 255), torch.from_numpy(place.astype(np.float32))
-        for prompt in _choose(drawn.scene, rng, prompts):
-            phrase, instances, box, label = _with_exemplars(prompt, drawn.scene, place, rng, lessons)
+        for question in _questions(drawn.scene, rng, prompts, lessons):
+            phrase, instances, box, label = _with_exemplars(question, place, rng)
             rows.append(row)
             phrases.append(phrase)
             boxes.append(box)
@@ -175,26 +178,53 @@ def _choose(scene: Scene, rng: np.random.Generator, count: int) -> list[Prompt]:
     return ranked[:count]
 
 
+def _questions(scene: Scene, rng: np.random.Generator, count: int, share: float) -> list[Prompt | Lesson]:
+    """Prompts in words, some of which give way to lessons; with a large share, a drill first."""
+    drilled = _drill(scene, rng) if share > DRILLED else []
+    questions: list[Prompt | Lesson] = [*drilled][:count]
+    for prompt in _choose(scene, rng, max(2, count - len(questions)))[: count - len(questions)]:
+        lesson: Lesson | None = None
+        if rng.random() < share:
+            if prompt.kind == "positive":
+                offered = scene_lessons(scene, rng)
+                kinds = list(dict.fromkeys(o.kind for o in offered))
+                kind = kinds[int(rng.integers(len(kinds)))]  # each as often, however many things allow it
+                lesson = _any([o for o in offered if o.kind == kind], rng)
+            elif prompt.kind == "hard":
+                lesson = refusal(scene, prompt.phrase, rng)
+        questions.append(lesson or prompt)
+    return questions
+
+
+def _drill(scene: Scene, rng: np.random.Generator) -> list[Prompt | Lesson]:
+    """A noun that is there in several colours: asked, and asked again with one colour, and another, as what is not
+    meant. Nothing but the counter-example tells these questions apart.
+    """
+    things = dict.fromkeys(o.thing for o in scene.objects)
+    nouns = [noun for noun in dict.fromkeys(t.noun for t in things) if sum(t.noun == noun for t in things) > 1]
+    if not nouns:
+        return []
+    noun = nouns[int(rng.integers(len(nouns)))]
+    kinds = [t for t in things if t.noun == noun]
+    order = rng.permutation(len(kinds))[:2]
+    return [
+        *(narrowing(scene, kinds[int(k)], rng) for k in order),
+        Prompt(noun, "positive", tuple(scene.instances(noun))),
+    ]
+
+
 def _with_exemplars(
-    prompt: Prompt, scene: Scene, place: torch.Tensor, rng: np.random.Generator, share: float
+    question: Prompt | Lesson, place: torch.Tensor, rng: np.random.Generator
 ) -> tuple[str, tuple[int, ...], torch.Tensor, torch.Tensor]:
-    """The prompt in words, or instead of it a lesson: phrase, instances, and the boxes that come with it."""
+    """A question in words or as a lesson: phrase, instances, and the boxes that come with it."""
     box, label = torch.full((_EXEMPLARS, 4), -10.0), torch.full((_EXEMPLARS,), -10)
-    lesson: Lesson | None = None
-    if rng.random() < share:
-        if prompt.kind == "positive":
-            offered = scene_lessons(scene, rng)
-            kinds = list(dict.fromkeys(o.kind for o in offered))
-            kind = kinds[int(rng.integers(len(kinds)))]  # each as often, however many things allow it
-            lesson = _any([o for o in offered if o.kind == kind], rng)
-        elif prompt.kind == "hard":
-            lesson = refusal(scene, prompt.phrase, rng)
-    if lesson is None:
-        return reword(prompt.phrase, rng), prompt.instances, box, label
-    for k, (i, positive) in enumerate(zip(lesson.shown, lesson.positive, strict=True)):
+    if isinstance(question, Prompt):
+        return reword(question.phrase, rng), question.instances, box, label
+    for k, (i, positive) in enumerate(zip(question.shown, question.positive, strict=True)):
         jitter = torch.from_numpy(rng.normal(0, 0.03, 4).astype(np.float32)) * place[i][[2, 3, 2, 3]]
         box[k], label[k] = place[i] + jitter, int(positive)
-    return VISUAL if lesson.phrase is None else reword(lesson.phrase, rng), lesson.instances, box, label
+    phrase = VISUAL if question.phrase is None else reword(question.phrase, rng)
+    return phrase, question.instances, box, label
 
 
 def _any(lessons: list[Lesson], rng: np.random.Generator) -> Lesson:

@@ -56,11 +56,16 @@ def scene_lessons(scene: Scene, rng: np.random.Generator) -> list[Lesson]:
         if len(kinds) < 2:
             continue
         refused = kinds[int(rng.integers(len(kinds)))]
-        bad = [i for i, o in enumerate(scene.objects) if o.thing == refused]
-        good = [i for i, o in enumerate(scene.objects) if o.thing.noun == noun and o.thing != refused]
-        lessons.append(_lesson("narrowed", noun, (), _some(bad, rng, 2), good))
-        lessons.append(_lesson("narrowed", noun, _some(good, rng, 1), _some(bad, rng, 1), good))
+        lessons += [narrowing(scene, refused, rng), narrowing(scene, refused, rng, example=True)]
     return lessons
+
+
+def narrowing(scene: Scene, refused: Thing, rng: np.random.Generator, example: bool = False) -> Lesson:
+    """The noun of ``refused``, which is there in other colours, too, without that one; perhaps with an example."""
+    bad = [i for i, o in enumerate(scene.objects) if o.thing == refused]
+    good = [i for i, o in enumerate(scene.objects) if o.thing.noun == refused.noun and o.thing != refused]
+    shown = _some(good, rng, 1) if example else ()
+    return _lesson("narrowed", refused.noun, shown, _some(bad, rng, 1 if example else 2), good)
 
 
 def refusal(scene: Scene, phrase: str, rng: np.random.Generator) -> Lesson | None:

@@ -21,7 +21,7 @@ from torch import nn
 from transformers import Sam3Model
 
 from .architecture import GRID, build_config, build_tokenizer, initialise
-from .batches import FIRST_TRAINING_SEED, Pool, make_batch
+from .batches import DRILLED, FIRST_TRAINING_SEED, Pool, make_batch
 from .losses import ThrowAwayHeads, detector_loss
 from .vocabulary import NOUNS, THINGS
 
@@ -135,7 +135,7 @@ def train(
         run.start_from(start_from)
         run.step = first_step
     print(f"{'Going on' if goes_on else 'Starting'} in {folder}: step {run.step} of {steps}", flush=True)
-    contrasts = lessons > 0.25  # where much is pointed out, there must be something to tell apart
+    contrasts = lessons > DRILLED  # where much is pointed out, there must be something to tell apart
     pool = Pool(workers, FIRST_TRAINING_SEED + 1_000_000 * run.step, 40_000, contrasts)
     rng = np.random.default_rng(run.step + 1)
     started, shown = time.monotonic(), {}
