@@ -24,6 +24,7 @@ from fiftyone import ViewField as F
 
 from . import records
 from .answers import USUAL_THRESHOLD, check_concepts, ledgers_of
+from .changes import free_number, number, restore_labels, restore_numbers
 from .checks import check_whole
 from .cofire import PART, SAME_MASK
 from .confusion import POLICIES
@@ -161,7 +162,8 @@ def undo_policy(dataset: fo.Dataset, key: str | None = None) -> Applied:
     path, book = config["label_field"], Ledger(config["ledger"])
     before = json_util.loads(held.before)
     for sample in dataset.select(list(before["labels"])).iter_samples(autosave=True):
-        _restore(sample, path, book, before["labels"][sample.id], before["numbers"].get(sample.id, {}))
+        restore_labels(sample, path, before["labels"][sample.id])
+        restore_numbers(sample, before["numbers"].get(sample.id, {}))
     if one.parent is not None:
         set_entry(dataset, book, one.parent, before["entry"])
         if before["entry"] is None and one.parent not in (one.first, one.second):
@@ -306,15 +308,15 @@ def _renumber(
 
     def put(kind: str, name: str, value: Any) -> None:
         field = getattr(book, kind)
-        before[f"{field}|{field_of(name)}"] = _number(sample, field, name)
+        before[f"{field}|{field_of(name)}"] = number(sample, field, name)
         sample[field][field_of(name)] = value
 
     def said(kind: str) -> list[Any]:
-        return [v for v in (_number(sample, getattr(book, kind), n) for n in names) if v is not None]
+        return [v for v in (number(sample, getattr(book, kind), n) for n in names) if v is not None]
 
     if parent is None:
         for name in set(out):
-            count = _number(sample, book.count, name)
+            count = number(sample, book.count, name)
             if count is not None:
                 put("count", name, max(count - out.count(name), 0))
     elif said("presence"):
@@ -323,26 +325,6 @@ def _renumber(
         put("score", parent, max(said("score"), default=None))
         put("count", parent, max(total, 0))
     return before
-
-
-def _restore(sample: Any, path: str, book: Ledger, labels: dict[str, Any], numbers: dict[str, Any]) -> None:
-    held = sample[path]
-    if held is not None and (labels["removed"] or labels["changed"]):
-        here = {label.id: label for label in held.detections}
-        for number, attributes in labels["changed"].items():
-            for name, value in attributes.items():
-                if number in here:
-                    here[number][name] = value
-        for one in labels["removed"]:
-            label = fo.Detection.from_dict(one)
-            here.setdefault(label.id, label)
-        if labels["order"] is not None:
-            rank = {number: k for k, number in enumerate(labels["order"])}
-            held.detections = sorted(here.values(), key=lambda label: rank.get(label.id, len(rank)))
-    for place, value in numbers.items():
-        field, name = place.split("|", 1)
-        if sample[field] is not None:
-            sample[field][name] = value
 
 
 def _record(
@@ -364,11 +346,5 @@ def _threshold(entry: dict[str, Any]) -> float:
     return USUAL_THRESHOLD if said is None else said
 
 
-def _number(sample: Any, field: str, name: str) -> Any:
-    held = sample[field] if sample.has_field(field) else None
-    return None if held is None or field_of(name) not in held.field_names else held[field_of(name)]
-
-
 def _free_key(dataset: fo.Dataset) -> str:
-    taken = [int(key.rsplit("_", 1)[1]) for key in dataset.list_runs(method=METHOD)]
-    return f"policy_{max(taken, default=0) + 1}"
+    return f"policy_{free_number(dataset.list_runs(method=METHOD))}"

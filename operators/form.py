@@ -109,9 +109,9 @@ def notified(ctx: Any, work: Iterator[Any]) -> Iterator[Any]:
 
 def default_checkpoint() -> str:
     """Meta's weights if they are on this machine, else the ones that always are."""
-    from huggingface_hub import try_to_load_from_cache
+    from ..zoo.engine.checkpoint import has_gated
 
-    return FACEBOOK if isinstance(try_to_load_from_cache(FACEBOOK, "config.json"), str) else TINY
+    return FACEBOOK if has_gated() else TINY
 
 
 def asked_classes(ctx: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import fiftyone as fo
 
-from .engine.concepts import Concept
+from .engine.concepts import Concept, check_phrase
 from .engine.errors import ConceptError
 from .engine.prompts import VISUAL, Exemplars
 from .ledger import Ledger
@@ -24,18 +24,22 @@ class Examples:
             concepts is one without words; without a label it is "visual"
         alone: ask by examples alone, and not together with the words; counter-examples need an example then
         required: ask a concept only where it has an example; otherwise, its words are asked there
+        only: labels of the boxes that count; ``None``: all do
     """
 
     field: str | None = None
     alone: bool = False
     required: bool = False
+    only: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("alone", "required"):
             if not isinstance(getattr(self, name), bool):
                 raise ConceptError(f"exemplars_{name} must be True or False, got {getattr(self, name)!r}")
-        if self.field is None and (self.alone or self.required):
-            name = "exemplars_alone" if self.alone else "exemplars_required"
+        if self.only is not None:
+            object.__setattr__(self, "only", _labels(self.only))
+        if self.field is None and (self.alone or self.required or self.only):
+            name = "exemplars_alone" if self.alone else "exemplars_required" if self.required else "exemplars_of"
             raise ConceptError(f"{name} needs examples: say where they are, with box_prompt_field=...")
 
     def __bool__(self) -> bool:
@@ -45,7 +49,8 @@ class Examples:
         """For a run's record."""
         if not self:
             return {}
-        return dict(box_prompt_field=self.field, exemplars_alone=self.alone, exemplars_required=self.required)
+        more = {} if self.only is None else dict(exemplars_of=list(self.only))
+        return dict(box_prompt_field=self.field, exemplars_alone=self.alone, exemplars_required=self.required, **more)
 
     def check(self, dataset: fo.Dataset, ledger: Ledger, label_field: str | None = None) -> None:
         """Refuse a field without examples.
@@ -61,6 +66,11 @@ class Examples:
             raise ConceptError(
                 f"box_prompt_field={self.field!r} holds no box in any sample of {dataset.name!r}: mark examples, or "
                 "leave it out"
+            )
+        if self.only is not None and not any(map(self._counts, dataset.distinct(f"{path}.label"))):
+            raise ConceptError(
+                f"box_prompt_field={self.field!r} holds no box of exemplars_of={list(self.only)} in any sample: it has "
+                f"{dataset.distinct(f'{path}.label')[:12]}"
             )
 
     def of(
@@ -82,14 +92,15 @@ class Examples:
         labels = [c.label for c in concepts]
 
         def number_of(label: str | None) -> int:
-            name = " ".join((label or VISUAL).split())
+            name = _tidy(label)
             if name.casefold() not in places:
                 places[name.casefold()] = len(labels)
                 labels.append(name)
             return places[name.casefold()]
 
         held = document[self.field] if document.has_field(self.field) else None
-        shown = {} if held is None else read_marks([held], "concept", number_of).exemplars
+        counting = [] if held is None else [mark for mark in held.detections if self._counts(mark.label)]
+        shown = read_marks([fo.Detections(detections=counting)], "concept", number_of).exemplars
         known = [*concepts, *(Concept(label, ()) for label in labels[len(concepts) :])]
         asked = []
         for k, concept in enumerate(known):
@@ -104,3 +115,16 @@ class Examples:
                 )
             asked.append(replace(concept, phrases=()) if self.alone else concept)
         return tuple(asked), {known[k].label: exemplars for k, exemplars in shown.items()}
+
+    def _counts(self, label: str | None) -> bool:
+        return self.only is None or _tidy(label).casefold() in {one.casefold() for one in self.only}
+
+
+def _tidy(label: str | None) -> str:
+    return " ".join((label or VISUAL).split())
+
+
+def _labels(said: Any) -> tuple[str, ...]:
+    if isinstance(said, str) or not isinstance(said, Sequence) or not said:
+        raise ConceptError(f"exemplars_of must be a list of labels, got {said!r}")
+    return tuple(check_phrase(label) for label in said)

@@ -62,6 +62,7 @@ class Sam3ImageModel(Asking, ImageInput):
             alone; ``sam_label=False`` makes a counter-example. Examples and words are one query
         exemplars_alone: ask by examples, without the words
         exemplars_required: ask a concept only where it has an example; otherwise its words are asked there
+        exemplars_of: labels of the boxes in ``box_prompt_field`` that count; ``None``: all do
         exemplars: examples in other images, which are used on every image that has none of its own, see
             :func:`bank_of`; a label that is not among the concepts is one without words
         exemplar_transfer: how they are shown: ``"canvas"``, pasted beside each image, or ``"tokens"``, see
@@ -78,9 +79,10 @@ class Sam3ImageModel(Asking, ImageInput):
         self, checkpoint: Checkpoint, classes: Classes | None = None, *,
         thresholds: Mapping[str, float] | None = None, confidence_thresh: float = 0.5, floor: float | None = None,
         prompt_field: str | None = None, box_prompt_field: str | None = None, exemplars_alone: bool = False,
-        exemplars_required: bool = False, exemplars: Any = None, exemplar_transfer: str | None = None,
-        tiles: Mapping[str, Any] | None = None, conflicts: Mapping[str, Any] | None = None, ledger: str = "sam3",
-        skip_existing: bool = False, cls_token: bool = True,
+        exemplars_required: bool = False, exemplars_of: Sequence[str] | None = None, exemplars: Any = None,
+        exemplar_transfer: str | None = None, tiles: Mapping[str, Any] | None = None,
+        conflicts: Mapping[str, Any] | None = None, ledger: str = "sam3", skip_existing: bool = False,
+        cls_token: bool = True,
     ) -> None:
         self.tiles = parse_settings(TileSettings, tiles, "tiles")
         ImageInput.__init__(self, checkpoint, self.tiles)
@@ -89,6 +91,7 @@ class Sam3ImageModel(Asking, ImageInput):
         self.prompt_field = prompt_field
         self.box_prompt_field = box_prompt_field
         self.exemplars_alone, self.exemplars_required = exemplars_alone, exemplars_required
+        self.exemplars_of = exemplars_of
         self.conflicts = parse_settings(ConflictSettings, conflicts, "conflicts")
         self.bank = parse_bank(exemplars, exemplar_transfer)
         self.concepts = (*self.concepts, *self.bank.wordless(self.concepts))
@@ -251,7 +254,7 @@ class Sam3ImageModel(Asking, ImageInput):
     def _examples(self) -> Examples:
         field = self.needs_fields.get("box_prompt_field", self.box_prompt_field)
         field = None if field is None else field.removeprefix("frames.")
-        return Examples(field, self.exemplars_alone, self.exemplars_required)
+        return Examples(field, self.exemplars_alone, self.exemplars_required, self.exemplars_of)
 
     def _wanted(self, run: Run, before: Any) -> tuple[Question, str | None]:
         """What to ask of one sample, and why that cannot be done, if it cannot."""

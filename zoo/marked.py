@@ -64,7 +64,7 @@ class Marked:
         Args:
             dataset: the dataset
             ledger: tells samples and frames apart
-            label_field: where masks go; the field of the boxes itself is no place, see :func:`zoo.refine.refine`
+            label_field: where masks go; the field of the boxes itself is no place, see :func:`zoo.refine.redraw`
 
         Raises:
             ConceptError: naming the field
@@ -102,18 +102,15 @@ class Marked:
 
     @staticmethod
     def _add(mark: Any, found: list[MarkedObject], places: dict[int, int]) -> None:
-        if isinstance(mark, fo.Detection):
-            prompt = ObjectPrompt(mark.index, 0, corners(mark))
-        else:
-            points, on = known_points(mark)
-            if not points:
-                return
-            prompt = ObjectPrompt(mark.index, 0, None, points, on)
+        marked = marked_object(mark)
+        if marked is None:
+            return
+        prompt = marked.prompt
         place = places.get(mark.index) if mark.index is not None else None
         if place is None:
             if mark.index is not None:
                 places[mark.index] = len(found)
-            found.append(MarkedObject(mark, prompt))
+            found.append(marked)
             return
         before = found[place]
         joined = ObjectPrompt(
@@ -121,6 +118,18 @@ class Marked:
             (*before.prompt.on, *prompt.on),
         )
         found[place] = MarkedObject(before.label, joined)
+
+
+def marked_object(mark: fo.Detection | fo.Keypoint) -> MarkedObject | None:
+    """A mark as an object; ``None`` of a keypoint without a known point.
+
+    Raises:
+        ConceptError: it cannot be used
+    """
+    if isinstance(mark, fo.Detection):
+        return MarkedObject(mark, ObjectPrompt(mark.index, 0, corners(mark)))
+    points, on = known_points(mark)
+    return MarkedObject(mark, ObjectPrompt(mark.index, 0, None, points, on)) if points else None
 
 
 def outlined(marked: MarkedObject, outline: Outline, size: tuple[int, int], *, keep_box: bool) -> fo.Detection:

@@ -154,6 +154,13 @@ def asked_phrases(dataset: fo.Dataset, ledger: Ledger) -> dict[str, list[str]]:
     return {label: list(known.get(label, {}).get("phrases", ())) for label in [*known, *map(label_of, held)]}
 
 
+def asked_checkpoint(dataset: fo.Dataset, ledger: Ledger) -> str | None:
+    """The weights that a ledger's concepts were last asked of, as far as the record says."""
+    known = getattr(_run_config(dataset, ledger), "concepts", None) or {}
+    entries = sorted((e for e in known.values() if e.get("checkpoint")), key=lambda e: e.get("started") or "")
+    return entries[-1]["checkpoint"] if entries else None
+
+
 def vocabulary_of(dataset: fo.Dataset, ledger: str = DEFAULT) -> Vocabulary:
     """The concepts that were asked, as a concept file can hold them; those that only examples know are left out.
 

@@ -18,6 +18,7 @@ from .image_model import Sam3ImageModel
 from .ledger import check, declare, pending
 from .provenance import check_same_question
 from .sidebar import show
+from .visual_model import Sam3VisualModel
 
 #: samples between two reports of progress
 _STRETCH = 32
@@ -55,11 +56,7 @@ def segment(
             answers to another question
     """
     check_whole(batch_size, "batch_size", 1)
-    if samples.media_type != fo.core.media.IMAGE and len(samples):
-        raise ConceptError(
-            f"{samples._root_dataset.name!r} holds {samples.media_type} samples; concept segmentation needs images"
-            + (": pick a slice with select_group_slices()" if samples.media_type == fo.core.media.GROUP else "")
-        )
+    _check_images(samples)
     dataset = samples._root_dataset
     check(dataset, model.ledger, label_field)
     if skip_existing or model.skip_existing:
@@ -73,16 +70,58 @@ def segment(
         todo = pending(samples, labels, model.ledger) if skip_existing and not model.prompt_field else samples
         ids = todo.values("id")
         yield Progress(0, len(ids), 0, 0)
-        with model:
-            for start in range(0, len(ids), max(_STRETCH, batch_size)):
-                part = ids[start : start + max(_STRETCH, batch_size)]
-                dataset.select(part, ordered=True).apply_model(
-                    model, label_field=label_field, batch_size=batch_size, num_workers=num_workers, progress=False
-                )
-                totals = model.totals
-                yield Progress(start + len(part), len(ids), totals["failed"], totals["instances"])
+        yield from _in_stretches(dataset, ids, model, label_field, batch_size, num_workers)
     finally:
         model.skip_existing = before
+
+
+def draw(
+    samples: fo.core.collections.SampleCollection, model: Sam3VisualModel, label_field: str, *, batch_size: int = 8,
+    num_workers: int = 0,
+) -> Iterator[Progress]:
+    """As :func:`segment`, for a model that draws what is marked, or everything.
+
+    Args:
+        samples: an image dataset or view
+        model: the model
+        label_field: where masks go
+        batch_size: images encoded together
+        num_workers: processes that read images
+
+    Yields:
+        progress, first with nothing done
+
+    Raises:
+        ConceptError: before anything runs, or with the first answer: a batch size below 1, no images, fields that hold
+            something else
+    """
+    check_whole(batch_size, "batch_size", 1)
+    _check_images(samples)
+    ids = samples.values("id")
+    yield Progress(0, len(ids), 0, 0)
+    yield from _in_stretches(samples._root_dataset, ids, model, label_field, batch_size, num_workers)
+
+
+def _in_stretches(
+    dataset: fo.Dataset, ids: list[str], model: Sam3ImageModel | Sam3VisualModel, label_field: str, batch_size: int,
+    num_workers: int,
+) -> Iterator[Progress]:
+    with model:
+        for start in range(0, len(ids), max(_STRETCH, batch_size)):
+            part = ids[start : start + max(_STRETCH, batch_size)]
+            dataset.select(part, ordered=True).apply_model(
+                model, label_field=label_field, batch_size=batch_size, num_workers=num_workers, progress=False
+            )
+            totals = model.totals
+            yield Progress(start + len(part), len(ids), totals["failed"], totals["instances"])
+
+
+def _check_images(samples: fo.core.collections.SampleCollection) -> None:
+    if samples.media_type != fo.core.media.IMAGE and len(samples):
+        raise ConceptError(
+            f"{samples._root_dataset.name!r} holds {samples.media_type} samples; concept segmentation needs images"
+            + (": pick a slice with select_group_slices()" if samples.media_type == fo.core.media.GROUP else "")
+        )
 
 
 def suggested_concepts(dataset: fo.Dataset, limit: int = 12) -> list[str]:

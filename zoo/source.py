@@ -19,7 +19,7 @@ MODELS: dict[str, str | None] = {
 _COMMON = ("classes", "thresholds", "confidence_thresh", "ledger", "skip_existing", "cls_token")
 _IMAGE = (
     *_COMMON, "floor", "prompt_field", "box_prompt_field", "exemplars_alone", "exemplars_required",
-    "exemplars", "exemplar_transfer", "conflicts", "tiles",
+    "exemplars_of", "exemplars", "exemplar_transfer", "conflicts", "tiles",
 )
 _VIDEO = (
     *_COMMON, "tracking", "start", "max_frames", "stride", "reverse", "prompt_field", "box_prompt_field",

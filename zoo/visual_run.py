@@ -15,6 +15,8 @@ from .run import Refused
 
 #: attributes of what is drawn, to be declared so that the App can filter them
 ATTRIBUTES = {"quality": fo.FloatField}
+#: and of what is drawn without marks
+UNMARKED_ATTRIBUTES = {"stability": fo.FloatField}
 
 
 class VisualRun:
@@ -76,7 +78,7 @@ class VisualRun:
             add(self.ledger.error, fo.StringField)
         if label_field not in schema:
             add(label_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
-        for name, kind in ATTRIBUTES.items():
+        for name, kind in (ATTRIBUTES | ({} if self.marked else UNMARKED_ATTRIBUTES)).items():
             if f"{label_field}.detections.{name}" not in schema:
                 add(f"{label_field}.detections.{name}", kind)
         self.label_field = label_field

@@ -167,6 +167,13 @@ def locate(checkpoint: str | os.PathLike[str]) -> Path:
     return _download(name)
 
 
+def has_gated() -> bool:
+    """Whether Meta's weights are on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(FACEBOOK, "config.json"), str)
+
+
 def fingerprint(files: list[Path]) -> str:
     """A short hash of safetensors files: their names, headers, and the beginning of every tensor.
 
