@@ -98,23 +98,25 @@ def again_steps(
     concept = _known_concept(concept, asked_phrases(dataset, book))
     boxes = _boxes(dataset, examples, marks_field)
     marks = {key: _marked(dataset, key, marks_field, concept, some) for key, some in boxes.items()}
+    words = _words(dataset, book, concept)
     try:
-        model = _model(dataset, book, concept, marks_field, alone, checkpoint, device)
-        shown = {key: _exemplars(some, concept) for key, some in marks.items()}
-        if not any(e.shows for e in shown.values()) and (alone or not any(c.phrases for c in model.concepts)):
-            raise ConceptError(f"There are only counter-examples of {concept!r}, and no words: add an example")
+        for key, some in marks.items():
+            if not _exemplars(some, concept).shows and (alone or not words):
+                raise ConceptError(
+                    f"There are only counter-examples of {concept!r} in {dataset[key].filepath}, and no words are "
+                    "asked: add an example"
+                )
     except ConceptError as error:
         raise CurationError(str(error)) from None
     ids = list(dict.fromkeys([*boxes, *(samples.values("id") if elsewhere else ())]))
-    yield Step(0, len(ids))
+    yield Step(0, len(ids))  # a form asks so far, and does not want to wait for a model
     before = Before(dataset, ids, [label_field, marks_field], book, [concept])
     _declare(dataset, marks_field)
     for sample in dataset.select(list(marks)).select_fields(marks_field).iter_samples(autosave=True):
         held = [] if sample[marks_field] is None else sample[marks_field].detections
         others = [mark for mark in held if mark.label != concept]
         sample[marks_field] = fo.Detections(detections=[*others, *marks[sample.id]])
-    if elsewhere:
-        model = _model(dataset, book, concept, marks_field, alone, checkpoint, device, elsewhere=True)
+    model = _model(dataset, book, concept, marks_field, alone, checkpoint, device, elsewhere=elsewhere)
     progress = None
     chosen = dataset.select(ids, ordered=True)
     for progress in segment(chosen, model, label_field, batch_size=batch_size):
@@ -188,14 +190,24 @@ def _exemplars(marks: list[fo.Detection], concept: str) -> Exemplars:
         raise ConceptError(f"{concept}: {error}") from None
 
 
+def _entry(dataset: fo.Dataset, book: Ledger, concept: str) -> dict[str, Any] | None:
+    """What the record says of a concept."""
+    return (run_info(dataset, book.name).get("concepts") or {}).get(concept)
+
+
+def _words(dataset: fo.Dataset, book: Ledger, concept: str) -> list[str]:
+    """The phrases that a concept was asked by; of a new one, its name."""
+    entry = _entry(dataset, book, concept)
+    return [concept] if entry is None else list(entry.get("phrases") or ())
+
+
 def _model(
     dataset: fo.Dataset, book: Ledger, concept: str, marks_field: str, alone: bool, checkpoint: str | None,
-    device: str | None, *, elsewhere: bool = False,
+    device: str | None, *, elsewhere: bool,
 ) -> Any:  # fmt: skip
     """Asks the concept as it was asked before, and with its marks."""
-    entry = (run_info(dataset, book.name).get("concepts") or {}).get(concept)
-    phrases = [concept] if entry is None else list(entry.get("phrases") or ())
-    entry = entry or {}
+    entry = _entry(dataset, book, concept) or {}
+    phrases = _words(dataset, book, concept)
     settings = {name: entry[name] for name in _KEPT if entry.get(name) is not None}
     if entry.get("threshold") is not None and phrases:
         settings["thresholds"] = {concept: entry["threshold"]}

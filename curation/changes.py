@@ -189,15 +189,14 @@ def restore_labels(sample: Any, field: str, state: Mapping[str, Any]) -> None:
             None; and perhaps ``added``: ids; ``none``: whether the field was empty.
     """
     held = sample[field]
-    added, removed, changed = state.get("added", ()), state["removed"], state["changed"]
-    if held is None or not (added or removed or changed):  # none: somebody deleted all of them since
+    if held is None:  # somebody deleted all of them since
         return
-    here = {label.id: label for label in held.detections if label.id not in added}
-    for key, attributes in changed.items():
+    here = {label.id: label for label in held.detections if label.id not in state.get("added", ())}
+    for key, attributes in state["changed"].items():
         if key in here:
             now = here[key].to_dict() | attributes
             here[key] = fo.Detection.from_dict({name: value for name, value in now.items() if value != _GONE})
-    for one in removed:
+    for one in state["removed"]:
         label = fo.Detection.from_dict(one)
         here.setdefault(label.id, label)
     labels = list(here.values())

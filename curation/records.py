@@ -18,6 +18,8 @@ from .errors import CurationError
 
 # The App asks from several threads at once, and FiftyOne gives them all the same open file.
 _READING = threading.Lock()
+#: methods of records that are no findings, and what is done with them
+_UNDONE = {"sam3_policy": "undo_policy", "sam3_change": "undo_change"}
 #: attributes that labels have, declared or not
 _OWN = {name for name in dir(fo.Detection()) if not name.startswith("_")}
 
@@ -124,10 +126,9 @@ def delete_findings(dataset: fo.Dataset, key: str) -> None:
     if key not in stored:
         there = f"it has {', '.join(map(repr, stored))}" if stored else "nothing was found there yet"
         raise CurationError(f"{dataset.name!r} has no findings {key!r}; {there}")
-    if dataset.get_run_info(key).config.method == "sam3_policy":  # its record holds what it took away
-        raise CurationError(
-            f"{key!r} changed labels, and its record can bring them back: use undo_policy(dataset, {key!r})"
-        )
+    undo = _UNDONE.get(dataset.get_run_info(key).config.method)
+    if undo:  # its record holds what it took away
+        raise CurationError(f"{key!r} changed labels, and its record can bring them back: use {undo}(dataset, {key!r})")
     clear(dataset, written_by(dataset, key))
     dataset.delete_run(key)
 

@@ -94,8 +94,8 @@ def refine_steps(
         progress, first with nothing done.
 
     Raises:
-        CurationError: fields that hold something else, labels that are not there, settings that make no sense; at the
-            first step.
+        CurationError: fields that hold something else, labels that are not there, at the first step; settings that
+            make no sense, at the second; before anything is changed.
     """
     dataset = samples._root_dataset
     check_whole(samples)
@@ -112,6 +112,7 @@ def refine_steps(
             raise CurationError(f"labels: {lost[0]!r} is no label of {label_field!r} in these samples")
     if not ids:
         raise CurationError(f"There is nothing to draw: {label_field!r} holds no label in these samples")
+    yield Step(0, len(ids))  # a form asks so far, and does not want to wait for a model
     book = ledger_of(dataset, label_field) or Ledger(DEFAULT)
     try:
         model = load_model(
@@ -120,7 +121,6 @@ def refine_steps(
         )  # fmt: skip
     except ConceptError as error:
         raise CurationError(str(error)) from None
-    yield Step(0, len(ids))
     target = into or label_field
     before = Before(dataset, ids, [target])
     _declare(dataset, target, book)

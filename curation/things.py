@@ -14,12 +14,16 @@ from .refine import Step, usual_checkpoint
 from .steps import run_steps
 
 if __package__ == "curation":
+    from zoo.engine.concepts import check_whole as check_whole_number
     from zoo.engine.errors import ConceptError
+    from zoo.engine.everything import EverythingSettings
     from zoo.ledger import DEFAULT, Ledger
     from zoo.segment import draw
     from zoo.source import load_model
 else:
+    from ..zoo.engine.concepts import check_whole as check_whole_number
     from ..zoo.engine.errors import ConceptError
+    from ..zoo.engine.everything import EverythingSettings
     from ..zoo.ledger import DEFAULT, Ledger
     from ..zoo.segment import draw
     from ..zoo.source import load_model
@@ -74,20 +78,23 @@ def everything_steps(
     if not isinstance(label_field, str) or not label_field.isidentifier() or label_field.startswith("_") or foreign:
         why = "holds something else already" if foreign else "must be a plain word like 'things'"
         raise CurationError(f"label_field={label_field!r} {why}: choose another field")
+    grid = dict(
+        points_per_side=points_per_side, pred_iou_thresh=pred_iou_thresh,
+        stability_score_thresh=stability_score_thresh, box_nms_thresh=box_nms_thresh,
+        min_mask_region_area=min_mask_region_area,
+    )
     try:
-        model = load_model(
-            "concepts/sam3-image", operation_mode="everything", points_per_side=points_per_side,
-            pred_iou_thresh=pred_iou_thresh, stability_score_thresh=stability_score_thresh,
-            box_nms_thresh=box_nms_thresh, min_mask_region_area=min_mask_region_area,
-            checkpoint=checkpoint or usual_checkpoint(dataset, Ledger(DEFAULT)), device=device,
-        )
-        running = draw(samples, model, label_field, batch_size=batch_size)
-        progress = next(running)
+        EverythingSettings(**grid)
+        check_whole_number(batch_size, "batch_size", 1)
     except ConceptError as error:
         raise CurationError(str(error)) from None
-    yield Step(0, progress.total)
+    yield Step(0, len(samples))  # a form asks so far, and does not want to wait for a model
+    model = load_model(
+        "concepts/sam3-image", operation_mode="everything", device=device,
+        checkpoint=checkpoint or usual_checkpoint(dataset, Ledger(DEFAULT)), **grid,
+    )
     before = Before(dataset, samples.values("id"), [label_field])
-    for progress in running:
+    for progress in draw(samples, model, label_field, batch_size=batch_size):
         yield Step(progress.done, progress.total, progress.failed)
     change = before.keep(f"everything in sight, in {label_field!r}")
     yield Step(progress.total, progress.total, progress.failed, change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .ask_again import AskAgain
 from .delete_findings import DeleteFindings
 from .evaluate_concepts import EvaluateConcepts
 from .find_confusions import FindConfusions, SettleConfusion, UndoPolicy
@@ -13,15 +14,18 @@ from .metrics import METRICS
 from .panel import ConceptsPanel
 from .pick_thresholds import PickThresholds, ResetThresholds
 from .query_presence import QueryPresence
+from .refine_labels import RefineLabels
 from .render_overlay import RenderOverlay
 from .segment_concepts import SegmentConcepts
+from .segment_everything import SegmentEverything
 from .track_concepts import TrackConcepts
+from .undo_change import UndoChange
 from .verify_presence import VerifyPresence
 
 OPERATORS = (
-    SegmentConcepts, TrackConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors,
-    FindConfusions, SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings,
-    *METRICS, ConceptsPanel,
+    SegmentConcepts, TrackConcepts, AskAgain, RefineLabels, SegmentEverything, UndoChange, RenderOverlay,
+    EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors, FindConfusions, SettleConfusion, UndoPolicy,
+    PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings, *METRICS, ConceptsPanel,
 )  # fmt: skip
 
 

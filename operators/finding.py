@@ -53,11 +53,23 @@ class FindingOperator(foo.Operator):
         """A sentence about what came out."""
         raise NotImplementedError
 
+    def shown(self, ctx: Any, result: Any) -> list[str]:
+        """The fields to show in the grid afterwards."""
+        return []
+
+    def said(self, ctx: Any) -> tuple[fo.core.collections.SampleCollection, dict[str, Any]]:
+        """The samples, and the settings: of a call from Python that waited, or out of the form."""
+        return samples_of(ctx), ctx.params[CALL] if CALL in ctx.params else self.settings(ctx.params)
+
     def problem(self, ctx: Any) -> str | None:
         """What is wrong, in the words of the code that would refuse it."""
         from ..curation.errors import CurationError
 
-        return refusal(lambda: next(self.steps()(samples_of(ctx), **self.settings(ctx.params))), CurationError)
+        def attempt() -> None:
+            samples, settings = self.said(ctx)
+            next(self.steps()(samples, **settings))
+
+        return refusal(attempt, CurationError)
 
     def resolve_input(self, ctx: Any) -> types.Property | None:
         return None if CALL in ctx.params else self.form(ctx)  # a call was checked when it was made
@@ -70,8 +82,8 @@ class FindingOperator(foo.Operator):
 
     def _find(self, ctx: Any) -> Iterator[Any]:
         step = None
-        settings = ctx.params[CALL] if CALL in ctx.params else self.settings(ctx.params)
-        for step in self.steps()(samples_of(ctx), **settings):
+        samples, settings = self.said(ctx)
+        for step in self.steps()(samples, **settings):
             share, label = step.done / max(step.total, 1), f"{step.done} of {step.total} samples"
             if ctx.delegated:
                 ctx.set_progress(progress=share, label=label)
@@ -80,7 +92,11 @@ class FindingOperator(foo.Operator):
         if ctx.delegated:
             return
         yield ctx.trigger("reload_dataset")
-        yield ctx.ops.notify(self.summary(step.result), variant="success")
+        if wanted := self.shown(ctx, step.result):
+            yield ctx.ops.set_active_fields(list(dict.fromkeys([*(ctx.active_fields or []), *wanted])))
+        failed = getattr(step, "failed", 0)
+        more = f"; {failed} samples failed: see the ledger's error field" if failed else ""
+        yield ctx.ops.notify(self.summary(step.result) + more, variant="warning" if failed else "success")
 
     def __call__(
         self, sample_collection: fo.core.collections.SampleCollection, *, delegate: bool = False, progress: Any = None,

@@ -124,12 +124,16 @@ def asked_classes(ctx: Any) -> dict[str, Any]:
     return {label: phrases.get(label, label) for label in labels}
 
 
-def common_settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What every model takes, out of the form."""
+def chosen_checkpoint(params: Mapping[str, Any]) -> str | None:
+    """Folder or hub id, out of the form."""
     from ..zoo.engine.checkpoint import TINY as TINY_FOLDER
 
     choice = params.get("checkpoint") or default_checkpoint()
-    checkpoint = {TINY: TINY_FOLDER, "other": params.get("other_checkpoint")}.get(choice, choice)
+    return {TINY: str(TINY_FOLDER), "other": params.get("other_checkpoint")}.get(choice, choice)
+
+
+def common_settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What every model takes, out of the form."""
     thresholds = params.get("thresholds")
     if thresholds is None and params.get("own_thresholds"):
         thresholds = {
@@ -138,7 +142,7 @@ def common_settings(params: Mapping[str, Any]) -> dict[str, Any]:
             if params.get(f"threshold_{k}") is not None
         }
     return dict(
-        checkpoint=checkpoint,
+        checkpoint=chosen_checkpoint(params),
         thresholds=thresholds,
         ledger=params.get("label_field") or "sam3",
         device=params.get("device"),
