@@ -17,7 +17,7 @@ from .checks import check_known, check_words
 from .cofire import cofire
 from .errors import CurationError
 from .instances import check_field, compare
-from .kin import find_kin
+from .kin import Family, find_kin
 from .label_errors import check_apart, ledger_name, meanings
 from .negatives import SOURCES, HardNegative, mine
 from .steps import run_steps
@@ -26,8 +26,10 @@ from .truth import Said, Truth, labels_path, names_path, read_truth
 
 if __package__ == "curation":
     from zoo.ledger import DEFAULT, Ledger
+    from zoo.provenance import run_info
 else:
     from ..zoo.ledger import DEFAULT, Ledger
+    from ..zoo.provenance import run_info
 
 METHOD = "sam3_hard_negatives"
 KEY = "hard_negatives"
@@ -167,7 +169,8 @@ def hard_negative_steps(
     wanted = check_concepts(samples, concepts, name)
     answers = read_answers(samples, name, kinds=())  # of all concepts: any may be a rival
     check_asked(samples, answers, name, wanted)
-    kin = find_kin(answers.concepts, senses)
+    family = _family(dataset, name)
+    kin = find_kin(answers.concepts, senses, family=family)
     features = None if embeddings is None else _vectors(samples, embeddings)
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
     policy, truth = None, None
@@ -185,7 +188,7 @@ def hard_negative_steps(
             if layout is None:
                 yield Step(done, total)
         pairs = cofire(layout.found, layout.among, answers.concepts).pairs(least=2)
-        kin = find_kin(answers.concepts, senses, pairs)
+        kin = find_kin(answers.concepts, senses, pairs, family)
         if labels_in is not None:
             column, means, _ = meanings(layout.found, layout.truth, answers, truth, policy)
             suspicion = suspect(
@@ -226,6 +229,13 @@ def as_view(samples: fo.core.collections.SampleCollection, concept: str, key: st
     held = F(f"{key}.classifications").filter(F("label") == concept)
     rank = held.map(F("confidence")).max()
     return samples.match(held.length() > 0).sort_by(rank, reverse=True)
+
+
+def _family(dataset: fo.Dataset, ledger: str) -> Family:
+    """What the concept file said, as far as there was one."""
+    known = run_info(dataset, ledger).get("concepts") or {}
+    parents = {label: entry["parent"] for label, entry in known.items() if entry.get("parent")}
+    return Family({label: entry.get("neighbours") or () for label, entry in known.items()}, parents)
 
 
 def _asked(dataset: fo.Dataset, found: Sequence[HardNegative]) -> tuple[str, ...]:

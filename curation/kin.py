@@ -1,4 +1,5 @@
-"""Which of a dataset's concepts could be taken for which: attribute swaps, siblings in the noun graph, its own mix-ups.
+"""Which of a dataset's concepts could be taken for which: attribute swaps, what a concept file says, siblings in the
+noun graph, its own mix-ups.
 
 A word may have several senses. Which one a concept means is never guessed: a word whose senses have different
 neighbours among the concepts is left out, with a note that shows the senses, until somebody chooses.
@@ -16,7 +17,24 @@ from .nouns import Sense, UnknownSenseError, neighbours, related, sense, senses
 #: how many neighbours of a sense are looked at; the graph ranks them
 _REACH = 400
 #: relations, the most telling first
-RELATIONS = ("swap", "confusion", "sibling", "cousin")
+RELATIONS = ("swap", "named neighbour", "confusion", "sibling", "cousin")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What people wrote of concepts: ``neighbours`` that could be taken for each, and its parent, in ``parents``, of
+    which it is a kind or a part.
+    """
+
+    neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+    def above(self, concept: str) -> list[str]:
+        """Its parent, its parent's parent, and so on."""
+        found: list[str] = []
+        while (concept := self.parents.get(concept, "")) and concept not in found:
+            found.append(concept)
+        return found
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,7 @@ class Kin:
 
 def find_kin(
     concepts: Sequence[str], chosen: Mapping[str, str] | str | None = None,
-    confusions: Mapping[tuple[str, str], float] | None = None,
+    confusions: Mapping[tuple[str, str], float] | None = None, family: Family | None = None,
 ) -> Kin:  # fmt: skip
     """The rivals of each concept among the others.
 
@@ -55,6 +73,7 @@ def find_kin(
             none of them; or "usual": the commonest sense of every word.
         confusions: pairs of concepts that claim the same masks of this dataset → how often, see
             :mod:`curation.confusion`.
+        family: what the concepts' definition says of neighbours and parents.
 
     Raises:
         CurationError: senses of a concept that was not asked, or that do not exist.
@@ -87,11 +106,20 @@ def find_kin(
         for second in concepts:
             if first != second and swapped(first, second):
                 rivals[first][second] = "swap"
+    family = family or Family()
+    for first, named in family.neighbours.items():
+        for one, other in ((a, b) for second in named for a, b in ((first, second), (second, first))):
+            if one in rivals and other in rivals and one != other:
+                rivals[one].setdefault(other, "named neighbour")
     for first, second in confusions or {}:
         for one, other in ((first, second), (second, first)):
             if one in rivals and other in rivals and not a_kind(one, other, taken) and not a_kind(other, one, taken):
                 rivals[one].setdefault(other, "confusion")
     _by_graph(rivals, taken, undecided)
+    for concept in rivals:
+        for parent in family.above(concept):  # every cap is a headgear: neither is mistaken for the other
+            rivals[concept].pop(parent, None)
+            rivals.get(parent, {}).pop(concept, None)
     # of a word nobody chose a sense of, only what matters is asked: senses without a rival here make no difference
     matter = {c: found for c, found in undecided.items() if _differ(c, found, taken, undecided)}
     return Kin(rivals, taken, matter)

@@ -16,6 +16,7 @@ from .pick_thresholds import PickThresholds, ResetThresholds
 from .query_presence import QueryPresence
 from .refine_labels import RefineLabels
 from .render_overlay import RenderOverlay
+from .save_concepts import SaveConcepts
 from .segment_concepts import SegmentConcepts
 from .segment_everything import SegmentEverything
 from .track_concepts import TrackConcepts
@@ -23,9 +24,9 @@ from .undo_change import UndoChange
 from .verify_presence import VerifyPresence
 
 OPERATORS = (
-    SegmentConcepts, TrackConcepts, AskAgain, RefineLabels, SegmentEverything, UndoChange, RenderOverlay,
-    EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors, FindConfusions, SettleConfusion, UndoPolicy,
-    PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings, *METRICS, ConceptsPanel,
+    SegmentConcepts, TrackConcepts, AskAgain, RefineLabels, SegmentEverything, UndoChange, SaveConcepts,
+    RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors, FindConfusions, SettleConfusion,
+    UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings, *METRICS, ConceptsPanel,
 )  # fmt: skip
 
 

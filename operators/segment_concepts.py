@@ -9,6 +9,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from .asking_form import add_asking, add_concept_file, asking_settings, check_settings
 from .form import (
     add_checkpoint,
     add_concepts,
@@ -56,10 +57,12 @@ class SegmentConcepts(foo.Operator):
     def resolve_input(self, ctx: Any) -> types.Property:
         inputs = types.Object()
         inputs.view_target(ctx, action_description="Segment")
-        wrong = dict(classes=add_concepts(inputs, ctx))
+        wrong = dict(classes=add_concepts(inputs, ctx, required=not ctx.params.get("concept_file")))
+        wrong["file"] = add_concept_file(inputs)
         add_checkpoint(inputs, ctx)
         wrong["field"] = add_label_field(inputs)
         add_threshold(inputs, ctx)
+        add_asking(inputs, ctx)
         inputs.bool(
             "skip_existing",
             default=True,
@@ -79,7 +82,8 @@ class SegmentConcepts(foo.Operator):
     def _segment(self, ctx: Any) -> Iterator[Any]:
         from ..zoo.segment import build_model, segment
 
-        model = build_model(asked_classes(ctx), **common_settings(ctx.params))
+        classes = ctx.params.get("concept_file") or asked_classes(ctx) or None
+        model = build_model(classes, **common_settings(ctx.params), **asking_settings(ctx.params))
         field = ctx.params.get("label_field") or "sam3"
         last = None
         for last in segment(
@@ -111,7 +115,7 @@ class SegmentConcepts(foo.Operator):
     def __call__(
         self,
         sample_collection: fo.core.collections.SampleCollection,
-        classes: Any,
+        classes: Any = None,
         *,
         label_field: str = "sam3",
         checkpoint: str | None = None,
@@ -121,12 +125,14 @@ class SegmentConcepts(foo.Operator):
         batch_size: int = 8,
         device: str | None = None,
         delegate: bool = False,
+        **settings: Any,
     ) -> Any:
         """Run from Python: ``foo.get_operator("@concepts/sam3/segment_concepts")(dataset, classes=["dog"])``.
 
         Args:
             sample_collection: a dataset or view of images
-            classes: a list of concepts, a comma-separated string, or a mapping from label to phrase(s)
+            classes: a list of concepts, a comma-separated string, a mapping from label to phrase(s), or the name of a
+                concept file; may be left out where ``box_prompt_field`` holds examples
             label_field: where instances go, and the ledger's name
             checkpoint: folder or hub id; the tiny one if left out
             confidence_thresh: threshold of concepts without their own
@@ -135,12 +141,21 @@ class SegmentConcepts(foo.Operator):
             batch_size: images encoded together
             device: ``None`` takes the best there is
             delegate: queue it for ``fiftyone delegated launch``
+            **settings: of the image model: ``box_prompt_field``, ``exemplars_alone``, ``exemplars_required``,
+                ``exemplars_of``, ``tiles``, ``conflicts``, ``floor``
 
         Returns:
             FiftyOne's execution result; in a running event loop, a task of it
         """
+        from ..zoo.engine.vocabulary_file import is_vocabulary
+
+        check_settings(settings)
+        named = is_vocabulary(classes)
+        pointed = named or bool(settings.get("box_prompt_field"))
         params = dict(
-            concept_parameters(classes, thresholds, checkpoint),
+            concept_parameters(None if named else classes, thresholds, checkpoint, pointed=pointed),
+            concept_file=str(classes) if named else None,
+            **settings,
             label_field=label_field,
             confidence_thresh=confidence_thresh,
             skip_existing=skip_existing,
@@ -154,11 +169,14 @@ class SegmentConcepts(foo.Operator):
     def _problems(ctx: Any) -> dict[str, str | None]:
         """What is wrong with the concepts and with the field, in the words of the code that would refuse them."""
         from ..zoo.engine.concepts import parse_concepts
+        from ..zoo.engine.vocabulary_file import read_vocabulary
         from ..zoo.ledger import Ledger, check
 
         classes, field = ctx.params.get("classes"), ctx.params.get("label_field") or "sam3"
+        file = ctx.params.get("concept_file")
         return dict(
-            classes=refusal(lambda: classes and parse_concepts(classes)),
+            classes=refusal(lambda: classes and not file and parse_concepts(classes)),
+            file=refusal(lambda: file and read_vocabulary(file)),
             field=refusal(lambda: check(ctx.dataset, Ledger(field), field)),
         )
 

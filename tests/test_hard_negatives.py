@@ -22,7 +22,7 @@ from curation.answers import Answers
 from curation.errors import CurationError
 from curation.hard_negatives import as_view, find_hard_negatives, hard_negative_steps, load_hard_negatives
 from curation.instances import Instances, Layout, Overlaps
-from curation.kin import Kin, find_kin
+from curation.kin import Family, Kin, find_kin
 from curation.negatives import SOURCES, HardNegative, explain, mine
 from curation.records import delete_findings
 from curation.suspicion import Suspicion
@@ -234,6 +234,25 @@ def test_swap():
     assert ranks(found) == [(0, "blue cap", 0.3), (2, "blue cap", pytest.approx(0.7 * 0.8 * 0.2))]
     assert {one.sources for one in found} == {("swap",)}
     assert found[0].because.endswith("'red cap' (another attribute) is there, on the same pixels (IoU 1.00)")
+
+
+# --- what a concept file says ---
+
+
+def test_named_neighbours_are_rivals_both_ways_and_before_what_the_graph_says():
+    held = find_kin(["gizmo", "gadget", "fox", "wolf"], family=Family({"gizmo": ("gadget", "thing"), "fox": ("wolf",)}))
+    assert held.rivals["gizmo"] == {"gadget": "named neighbour"}
+    assert held.rivals["gadget"] == {"gizmo": "named neighbour"}
+    assert held.rivals["fox"]["wolf"] == held.rivals["wolf"]["fox"] == "named neighbour"
+
+
+def test_a_parent_is_no_rival_however_far_up():
+    parents = {"fox": "canid", "canid": "wolf", "wolf": "fox"}  # a file can say anything, a circle too
+    held = find_kin(["fox", "wolf", "red cap", "cap"], family=Family({"fox": ("wolf",)}, parents))
+    assert held.rivals["fox"] == held.rivals["wolf"] == {}
+    assert Family({}, parents).above("fox") == ["canid", "wolf", "fox"]
+    alone = find_kin(["fox", "wolf"], "usual", family=Family({}, {"fox": "wolf"}))
+    assert alone.rivals == {"fox": {}, "wolf": {}} and find_kin(["fox", "wolf"], "usual").rivals["fox"]
 
 
 # --- sources ---

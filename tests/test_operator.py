@@ -11,6 +11,7 @@ from fiftyone.operators.registry import OperatorRegistry
 
 from emoji_world.dataset import build_dataset
 from zoo.engine.errors import ConceptError
+from zoo.engine.vocabulary_file import read_vocabulary
 
 URI = "@concepts/sam3/segment_concepts"
 
@@ -183,3 +184,86 @@ def test_bad_input_is_refused_before_anything_runs(scenes, arguments, said):
         raise ValueError(str(result.error))
     assert said in str(refusal.value)
     assert set(scenes.get_field_schema()) == before
+
+
+# ----------------------------------------------------------------------------------------------- how concepts are asked
+
+
+CONCEPT_FILE = """\
+concepts:
+  - label: cap
+    phrases: [cap, red cap]
+    threshold: 0.3
+    neighbours: [dog]
+  - fox
+"""
+
+
+def test_a_concept_file_is_asked_from_the_form_and_from_python(scenes, tmp_path):
+    file = tmp_path / "shop.yaml"
+    file.write_text(CONCEPT_FILE, encoding="utf-8")
+    fields = form(scenes, concept_file=str(file))
+    assert not fields["classes"].required and not any(f.invalid for f in fields.values())
+    assert foo.execute_operator(URI, dict(dataset=scenes), params=dict(concept_file=str(file))).error is None
+    entry = scenes.get_run_info("sam3").config.concepts["cap"]
+    assert (entry["phrases"], entry["threshold"], entry["neighbours"]) == (["cap", "red cap"], 0.3, ["dog"])
+    assert None not in scenes.values("sam3_presence.fox")
+    assert foo.get_operator(URI)(scenes, str(file), label_field="again").error is None
+    assert scenes.values("again_presence.cap") == scenes.values("sam3_presence.cap")
+
+
+def test_what_is_wrong_with_a_concept_file_is_said_in_the_form_with_its_line(scenes, tmp_path):
+    file = tmp_path / "shop.yaml"
+    file.write_text("concepts:\n  - cap\n  - label: fox\n    phrase: [fox]\n", encoding="utf-8")
+    wrong = form(scenes, concept_file=str(file))
+    assert wrong["concept_file"].invalid and "line 4" in wrong["concept_file"].error_message
+    missing = form(scenes, concept_file=str(tmp_path / "none.yaml"))
+    assert "does not exist" in missing["concept_file"].error_message
+
+
+def test_concepts_are_saved_and_asked_of_another_dataset(scenes, tmp_path):
+    foo.get_operator(URI)(scenes, {"cap": ["cap", "baseball cap"], "fox": "fox"}, thresholds={"fox": 0.4})
+    sample = scenes.first()
+    marks = [fo.Detection(label="cap", bounding_box=[0.1, 0.1, 0.2, 0.2], sam_label=sign) for sign in (True, False)]
+    marks[1].bounding_box = [0.5, 0.5, 0.2, 0.2]
+    sample["sam3_marks"] = fo.Detections(detections=marks)
+    sample.save()
+    file, save = tmp_path / "shop.yaml", "@concepts/sam3/save_concepts"
+    result = foo.execute_operator(save, dict(dataset=scenes), params=dict(ledger="sam3", path=str(file)))
+    assert result.result == dict(concepts=2)
+    held = read_vocabulary(file)
+    assert [(c.label, c.phrases, c.threshold) for c in held.concepts] == [
+        ("cap", ("cap", "baseball cap"), None), ("fox", ("fox",), 0.4)
+    ]  # fmt: skip
+    assert [one["positive"] for one in held.exemplars["cap"]] == [[True, False]]
+    with pytest.raises(ConceptError.__bases__[0], match="exists: choose another"):
+        foo.get_operator(save)(scenes, str(file))
+    assert foo.get_operator(save)(scenes, str(file), overwrite=True) == 2
+    with pytest.raises(ConceptError.__bases__[0], match=r"ends with \.yaml or \.yml"):
+        foo.get_operator(save)(scenes, str(tmp_path / "shop.txt"))
+
+
+def test_the_form_offers_examples_tiles_and_conflicts(scenes):
+    assert "tile_size" not in form(scenes)
+    fields = form(scenes, how=True)
+    assert {"box_prompt_field", "tile_size", "nms_thresh", "cross_nms_thresh", "fill_holes"} <= set(fields)
+    assert "exemplars_alone" in form(scenes, how=True, box_prompt_field="ground_truth")
+    params = dict(
+        classes=["cap"], how=True, box_prompt_field="ground_truth", exemplars_required=True, tile_size=480,
+        nms_thresh=0.7, cross_nms_thresh=1.0, fill_holes=9,
+    )  # fmt: skip
+    assert foo.execute_operator(URI, dict(dataset=scenes), params=params).error is None
+    entry = scenes.get_run_info("sam3").config.concepts["cap"]
+    assert entry["prompts"]["box_prompt_field"] == "ground_truth" and entry["prompts"]["exemplars_required"]
+    assert entry["tiles"]["tile_size"] == 480
+    assert entry["conflicts"]["nms_thresh"] == 0.7 and entry["conflicts"]["fill_holes"] == 9
+    assert entry["conflicts"]["cross_nms_thresh"] is None
+
+
+def test_settings_of_the_model_are_given_from_python_and_misspelt_ones_refused(scenes):
+    call = foo.get_operator(URI)
+    call(scenes, ["cap"], box_prompt_field="ground_truth", exemplars_of=["cap"], conflicts=dict(nms_thresh=0.5))
+    entry = scenes.get_run_info("sam3").config.concepts["cap"]
+    assert entry["prompts"]["exemplars_of"] == ["cap"] and entry["conflicts"]["nms_thresh"] == 0.5
+    with pytest.raises(TypeError, match="no setting 'conflict'"):
+        call(scenes, ["cap"], conflict=dict(nms_thresh=0.5))

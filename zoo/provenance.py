@@ -11,6 +11,7 @@ import fiftyone as fo
 from .engine.concepts import Concept
 from .engine.errors import ConceptError
 from .engine.vocabulary_file import Vocabulary
+from .exemplar_bank import bank_of
 from .ledger import DEFAULT, Ledger, label_of
 
 METHOD = "sam3_concepts"
@@ -161,20 +162,28 @@ def asked_checkpoint(dataset: fo.Dataset, ledger: Ledger) -> str | None:
     return entries[-1]["checkpoint"] if entries else None
 
 
-def vocabulary_of(dataset: fo.Dataset, ledger: str = DEFAULT) -> Vocabulary:
-    """The concepts that were asked, as a concept file can hold them; those that only examples know are left out.
+def vocabulary_of(dataset: fo.Dataset, ledger: str = DEFAULT, marks_field: str | None = None) -> Vocabulary:
+    """The concepts that were asked, as a concept file can hold them.
+
+    Args:
+        dataset: the dataset
+        ledger: name of the ledger
+        marks_field: ``Detections`` with examples, and counter-examples, of the concepts. Without it, concepts that only
+            examples know are left out
 
     Raises:
-        ConceptError: nothing was asked
+        ConceptError: nothing was asked; no field of boxes
     """
     known = run_info(dataset, ledger).get("concepts") or {}
+    shown = {} if marks_field is None else bank_of(dataset.exists(marks_field), marks_field)
+    usable = {label for label, some in shown.items() if any(any(one["positive"]) for one in some)}
     concepts = tuple(
         Concept(label, tuple(e["phrases"]), e.get("threshold"), tuple(e.get("neighbours", ())), e.get("parent"))
-        for label, e in known.items() if e.get("phrases")
+        for label, e in known.items() if e.get("phrases") or label in usable
     )
     if not concepts:
         raise ConceptError(f"{dataset.name!r} has no concepts in the ledger {ledger!r}: there is nothing to export")
-    return Vocabulary(concepts)
+    return Vocabulary(concepts, {c.label: shown[c.label] for c in concepts if c.label in shown})
 
 
 def stored_from(dataset: fo.Dataset, ledger: Ledger) -> dict[str, float]:

@@ -80,9 +80,19 @@ def read_vocabulary(path: str | os.PathLike[str]) -> Vocabulary:
     return reader.vocabulary(root)
 
 
-def write_vocabulary(path: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
-    """Write a concept file; :func:`read_vocabulary` gives the same back. Images are named relative to the file."""
+def write_vocabulary(path: str | os.PathLike[str], vocabulary: Vocabulary, *, overwrite: bool = True) -> None:
+    """Write a concept file; :func:`read_vocabulary` gives the same back. Images are named relative to the file.
+
+    Raises:
+        ConceptError: its name does not end as those of concept files do; it is there already, and shall not be replaced
+    """
     file = Path(path).expanduser()
+    if file.suffix not in SUFFIXES:
+        raise ConceptError(f"A concept file ends with {' or '.join(SUFFIXES)}, and {str(path)!r} does not")
+    if file.exists() and not overwrite:
+        raise ConceptError(f"The file {str(file)!r} exists: choose another, or overwrite=True")
+    if not file.parent.is_dir():
+        raise ConceptError(f"The folder {str(file.parent)!r} does not exist: make it first")
     entries: list[Any] = []
     for concept in vocabulary.concepts:
         entry: dict[str, Any] = dict(label=concept.label)
