@@ -28,7 +28,7 @@ from .exemplar_bank import parse_bank
 from .inputs import Loaded
 from .labels import to_detections
 from .landing import Reply
-from .ledger import Ledger, recorded, write, write_error
+from .ledger import Ledger, answered, write, write_error
 from .run import Run
 
 
@@ -213,7 +213,7 @@ class Sam3ImageModel(Asking, Answering):
                 return Question(), f"{run.examples.field}: {error}"
         # without knowing where earlier instances are, what is recorded cannot be kept whole: it is asked again
         if self.skip_existing and run.instances:
-            done = recorded(before, run.ledger)
+            done = answered(before, run.ledger)
             concepts = tuple(c for c in concepts if c.label not in done)
         return Question(concepts, exemplars), None
 
