@@ -129,8 +129,8 @@ class Decoded:
     prompt: Tensor
     prompt_mask: Tensor
 
-    def survivor(self, n: int, queries: Tensor, what: T) -> Survivor[T]:
-        """Pair ``n``, of which the ``queries``, bool ``(Q,)``, survive; without a hold on the others."""
+    def survivor(self, n: int, queries: Tensor | slice, what: T) -> Survivor[T]:
+        """Pair ``n``, of which the ``queries`` survive: bool ``(Q,)``, or a slice; without a hold on the others."""
         prompt = self.prompt[n, self.prompt_mask[n]]
         return Survivor(self.asked[n].row, self.encoded[n].clone(), prompt, self.queries[n, queries], what)
 
