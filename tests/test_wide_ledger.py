@@ -249,12 +249,13 @@ def test_frames_of_videos(tmp_path, new_dataset):
 def test_a_vocabulary_as_large_as_lvis(empty):
     """In seconds, and as cheap in the schema as 100: what may grow with the concepts is numbers alone."""
     labels = [f"thing {k}" for k in range(1203)]
-    start = time.process_time()
+    start = time.monotonic()
     fill(empty, labels)
     assert declare_most_found(empty, Ledger()) == ["thing 3", "thing 50", "thing 97"]
     assert len(pending(empty, labels)) == 0
     answers = read_answers(empty)
-    assert time.process_time() - start < 10
+    assert len(companions(empty, "thing 3")) == 2 and len(present(empty, "thing 3")) == 3
+    assert time.monotonic() - start < 15  # of the clock: the database works elsewhere
     assert answers.presence.shape == (4, 1203) and answers.presence[2, 97] == 0.9
     assert len(empty.get_field_schema(flat=True)) < 60
     (document,) = empty._sample_collection.find().limit(1)

@@ -194,4 +194,4 @@ def _forget(document: Any, field: str, labels: Iterable[str]) -> None:
         return
     gone = {field_of(label) for label in labels}
     held = document[field]
-    document[field] = document_of({n: held[n] for n in held.field_names if n not in gone and label_of(n)})
+    document[field] = document_of({n: getattr(held, n) for n in held.field_names if n not in gone and label_of(n)})

@@ -319,5 +319,5 @@ def _numbers(document: Any | None, field: str) -> Iterable[tuple[str, Any]]:
     if held is None:
         return ()
     with contextlib.suppress(AttributeError):
-        return [(name, held[name]) for name in held.field_names]
+        return [(name, getattr(held, name)) for name in held.field_names]  # held[name] looks through all names
     return ()
