@@ -26,7 +26,7 @@ from zoo.engine.images import to_square
 from zoo.engine.semantic import RegionAnswer, Regions, _Map, find_regions
 from zoo.image_model import Sam3ImageModel
 from zoo.ledger import Ledger, answered, pending, recorded
-from zoo.provenance import run_info
+from zoo.provenance import note_regions, run_info
 from zoo.region_run import numbered
 from zoo.semantic_model import Sam3SemanticModel
 from zoo.source import load_model
@@ -373,6 +373,15 @@ def test_fields_that_hold_something_else_are_left_alone(dataset, value, words):
         apply(dataset, semantic(), label_field="taken")
     assert not dataset.has_field("sam3_presence") and dataset.list_runs() == []
     assert dataset.mask_targets == {}
+
+
+def test_a_ledger_without_numbers_left(dataset):
+    apply(dataset, semantic(["owl"]))
+    note_regions(dataset, Ledger(), "regions", {"owl": 1, "last": 65_535})
+    apply(dataset, semantic(["owl"]))  # what has a number can be asked
+    with pytest.raises(ConceptError, match="have no numbers left: 65,535 were given"):
+        apply(dataset, semantic(["owl", "dog"]))
+    assert dataset.first().regions.mask.dtype == np.uint16
 
 
 def test_images_without_samples(scenes):

@@ -18,6 +18,9 @@ from .ledger import counts_of
 from .provenance import asked_alike, note_regions, region_fields, region_numbers, start_run
 from .run import Refused, Run
 
+#: what a mask of two bytes can tell apart
+MOST_NUMBERS = 65_535
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -45,6 +48,12 @@ class RegionRun(Run):
         self._alike = asked_alike(self.dataset, self.ledger, concepts, about)
         self._fresh = [c for c in concepts if c.label not in self._alike]
         self.numbers = region_numbers(self.dataset, self.ledger, [c.label for c in concepts])
+        if max(self.numbers.values(), default=0) > MOST_NUMBERS:
+            self._take_back()
+            raise Refused(ConceptError(
+                f"The masks of ledger {ledger!r} have no numbers left: {MOST_NUMBERS:,} were given to concepts. Begin "
+                "another, with ledger=..."
+            ))
 
     def answers(self, regions: Regions, before: Any) -> list[_Answer]:
         """For the ledger. A count stays what it was, unless it belongs to another question."""
