@@ -17,11 +17,11 @@ from curation.overview import companions, overview
 from curation.presence import absent, present, rich, where, without_instances
 from curation.truth import verify
 from evaluation.concepts import evaluate_concepts
+from zoo.documents import document_of
 from zoo.engine.concepts import Concept
 from zoo.engine.results import ConceptResult
 from zoo.ledger import MOST_DECLARED, Ledger, answered, declare, declared, pending, presence_path, recorded, write
 from zoo.most_found import declare_most_found, found_in_most
-from zoo.numbers import document_of
 from zoo.provenance import asked_phrases, run_info, start_run, vocabulary_of
 from zoo.segment import segment
 from zoo.sidebar import show

@@ -10,12 +10,12 @@ from typing import Any
 import fiftyone as fo
 from fiftyone import ViewField as F
 
+from .documents import document_of
 from .engine.results import FrameResult
 from .footage import Footage
 from .labels import to_tracked_detections
 from .ledger import Ledger, field_of, kept, label_of, write
 from .masklets import Sighting, field_of_masklets, summarise
-from .numbers import document_of
 
 #: frames read or written at a time
 CHUNK = 32

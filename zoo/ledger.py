@@ -17,10 +17,10 @@ import fiftyone as fo
 from fiftyone import ViewField as F
 from fiftyone.core.odm import create_field
 
+from .documents import document_of
 from .engine.errors import ConceptError
 from .engine.results import ConceptResult
 from .labels import ATTRIBUTES, TRACKED_ATTRIBUTES
-from .numbers import document_of
 
 #: name of the ledger, and of the label field operators use, unless told otherwise
 DEFAULT = "sam3"
