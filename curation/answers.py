@@ -255,12 +255,12 @@ def _numbers(samples: fo.core.collections.SampleCollection, paths: Sequence[str]
     A row whose values are all doubles has the same length in BSON as every other, so that whole batches are arrays
     as they come. To decode them one by one takes four times as long as the database does.
     """
-    number = np.dtype([("kind", "u1"), ("name", "S6"), ("value", "<f8")])  # a byte, "n0000" and a zero, the value
+    number = np.dtype([("kind", "u1"), ("name", "S9"), ("value", "<f8")])  # a byte, "n0000000" and a zero, the value
     row = np.dtype([
         ("length", "<i4"), ("kind", "u1"), ("name", "S4"), ("_id", "V12"), ("numbers", number, (len(paths),)),
         ("end", "u1"),
     ])  # fmt: skip
-    wanted = {f"n{k:04}": {"$toDouble": {"$ifNull": [f"${path}", float("nan")]}} for k, path in enumerate(paths)}
+    wanted = {f"n{k:07}": {"$toDouble": {"$ifNull": [f"${path}", float("nan")]}} for k, path in enumerate(paths)}
     pipeline = samples.view()._pipeline(pipeline=[{"$project": {"_id": True, **wanted}}])
     batches = samples._root_dataset._sample_collection.aggregate_raw_batches(pipeline, allowDiskUse=True)
     rows = np.frombuffer(b"".join(batches), dtype=row)

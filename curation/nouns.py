@@ -255,6 +255,20 @@ def common_parent(keys: Iterable[str]) -> Sense | None:
     return _sense(min(said, key=lambda row: (sum(line[row] for line in lines), -depth[row], row)))
 
 
+def common_nouns(count: int) -> tuple[str, ...]:
+    """The words for things that can be seen which WordNet's texts have most often, in the word's usual sense.
+
+    Args:
+        count: how many, at most
+
+    >>> len(common_nouns(1203)), "dog" in common_nouns(1203), "wolfhound" in common_nouns(1203)
+    (1203, True, False)
+    """
+    rows = range(len(_graph().keys))
+    usual = {name.plain: name for row in rows for name in reversed(_names(row)) if name.rank == 1}
+    return tuple(name.word for name in sorted(usual.values(), key=lambda n: (-n.count, n.plain))[:count])
+
+
 class _Name(NamedTuple):
     """A word of a sense; ``rank`` is 1 where this is the word's most usual meaning."""
 

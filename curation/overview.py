@@ -12,9 +12,9 @@ from .answers import Answers, thresholds_of
 from .presence import BAND, LOUD
 
 if __package__ == "curation":
-    from zoo.ledger import DEFAULT, Ledger
+    from zoo.ledger import DEFAULT, Ledger, label_of
 else:
-    from ..zoo.ledger import DEFAULT, Ledger
+    from ..zoo.ledger import DEFAULT, Ledger, label_of
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,20 @@ def companions(
 ) -> list[dict[str, Any]]:
     """The concepts that are present where this one is: in how many samples, and in which share of its own."""
     levels, book = thresholds_of(samples, ledger), Ledger(ledger)
-    # of the database's own order, where nothing is less than any number: what was not asked is not there
-    there = {name: {"$gte": [f"${book.path('presence', name)}", level]} for name, level in levels.items()}
-    sums = {f"n{k}": {"$sum": {"$cond": [there[name], 1, 0]}} for k, name in enumerate(levels)}
-    pipeline = [{"$match": {"$expr": there[concept]}}, {"$group": {"_id": None, "all": {"$sum": 1}, **sums}}]
-    for row in samples.view()._aggregate(pipeline=pipeline):  # one row, or none where the concept is nowhere
-        both = {name: row[f"n{k}"] for k, name in enumerate(levels) if name != concept and row[f"n{k}"]}
-        order = sorted(both, key=both.__getitem__, reverse=True)  # ties stay in the order in which they were asked
-        return [dict(concept=name, both=both[name], share=round(both[name] / row["all"], 3)) for name in order[:most]]
-    return []
+    there = {"$match": {"$expr": {"$gte": [f"${book.path('presence', concept)}", levels[concept]]}}}
+    numbers = {"$objectToArray": {"$ifNull": [f"${book.path('presence')}", {}]}}
+    found: dict[str, int] = {}
+    for level in set(levels.values()):  # one or two; a sum for each of a thousand concepts takes MongoDB a minute
+        above = {"$and": [{"$isNumber": "$$one.v"}, {"$gte": ["$$one.v", level]}]}
+        pipeline = [
+            there,
+            {"$project": {"found": {"$filter": {"input": numbers, "as": "one", "cond": above}}}},
+            {"$unwind": "$found"},
+            {"$group": {"_id": "$found.k", "samples": {"$sum": 1}}},
+        ]
+        counts = {label_of(row["_id"]): row["samples"] for row in samples.view()._aggregate(pipeline=pipeline)}
+        found |= {name: count for name, count in counts.items() if levels.get(name) == level}
+    whole = found.get(concept, 0)
+    both = {name: found[name] for name in levels if name != concept and name in found}
+    order = sorted(both, key=both.__getitem__, reverse=True)  # ties stay in the order in which they were asked
+    return [dict(concept=name, both=both[name], share=round(both[name] / whole, 3)) for name in order[:most]]

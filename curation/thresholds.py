@@ -26,10 +26,10 @@ from .operating import GOALS, OperatingPoint, operating_point
 from .truth import Said, Truth, read_truth
 
 if __package__ == "curation":
-    from zoo.ledger import DEFAULT, Ledger, field_of
+    from zoo.ledger import DEFAULT, Ledger, field_of, fits
     from zoo.provenance import note_operating_points
 else:
-    from ..zoo.ledger import DEFAULT, Ledger, field_of
+    from ..zoo.ledger import DEFAULT, Ledger, field_of, fits
     from ..zoo.provenance import note_operating_points
 
 METHOD = "sam3_thresholds"
@@ -317,8 +317,9 @@ def _store(dataset: fo.Dataset, found: Thresholds, config: Mapping[str, Any]) ->
 def _write_calibrated(dataset: fo.Dataset, book: Ledger, calibrators: Mapping[str, Calibrator]) -> None:
     names = [field_of(concept) for concept in calibrators]
     schema = dataset.get_field_schema(flat=True)
-    new = [create_field(name, fo.FloatField) for name in names if f"{book.calibrated}.{name}" not in schema]
-    if new:
+    known = names if fits(schema, book.calibrated, names) else ()  # of a wide ledger, no sliders
+    new = [create_field(name, fo.FloatField) for name in known if f"{book.calibrated}.{name}" not in schema]
+    if new or book.calibrated not in schema:
         dataset.add_sample_field(
             book.calibrated, fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument, fields=new
         )

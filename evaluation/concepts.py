@@ -281,7 +281,7 @@ def _slim(view: fo.core.collections.SampleCollection, settings: Settings) -> fo.
     """Nothing but the fields that are read."""
     framed = view.media_type == fo.core.media.VIDEO
     names = [settings.pred_field, settings.gt_field, *settings.annotators]
-    names += [settings.ledger.presence] if settings.ledger else []
+    names += settings.ledger.asked_fields(view) if settings.ledger else []
     paths = [f"frames.{name}" for name in names] if framed else names
     records = field_of_masklets(settings.pred_field)
     rest = [*settings.policy.fields, *settings.groups, *([records] if view.has_field(records) else [])]

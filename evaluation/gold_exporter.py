@@ -18,10 +18,10 @@ from .saco import PAIRS
 from .shapes import image_size, to_rle
 
 if __package__ == "evaluation":
-    from zoo.ledger import Ledger, recorded
+    from zoo.ledger import Ledger, answered
     from zoo.provenance import ledger_of
 else:
-    from ..zoo.ledger import Ledger, recorded
+    from ..zoo.ledger import Ledger, answered
     from ..zoo.provenance import ledger_of
 
 
@@ -99,7 +99,7 @@ class SACoGoldExporter(SACoExporter):
         found = found.detections if found is not None else []
         size = image_size(sample.metadata or fo.ImageMetadata.build_for(sample.filepath), [])
         pairs = []
-        asked = None if ledger is None or policy is not None else recorded(sample, ledger)
+        asked = None if ledger is None or policy is not None else answered(sample, ledger)
         for pair in sample[PAIRS] or () if policy is None else _pairs(sample, truths[0], policy, ledger, count):
             if asked is not None and pair["phrase"] not in asked:
                 continue  # as in an evaluation: what was not asked is no miss
@@ -148,7 +148,7 @@ def _pairs(
     sample: Any, truth: Sequence[fo.Detection], policy: Policy, ledger: Ledger | None, count: int
 ) -> Iterator[dict[str, Any]]:
     """The pairs of an image that count, numbered on from ``count``; "instances": the ids of its ground truth."""
-    asked = set(policy.concepts) if ledger is None else recorded(sample, ledger)
+    asked = set(policy.concepts) if ledger is None else answered(sample, ledger)
     for concept in policy.candidates(sample, truth):
         objects = policy.instances(concept, truth)
         if policy.counts(concept, sample, bool(objects), concept in asked):

@@ -19,9 +19,9 @@ from .shapes import boxes, image_size, to_rle
 from .video_pairs import VideoPairCounts
 
 if __package__ == "evaluation":  # the repository's root is on the path, as in tests and scripts
-    from zoo.ledger import Ledger, recorded
+    from zoo.ledger import Ledger, answered
 else:  # the repository is a package, as FiftyOne's plugins are
-    from ..zoo.ledger import Ledger, recorded
+    from ..zoo.ledger import Ledger, answered
 
 Match: TypeAlias = tuple[str | None, str | None, float | None, float | None, str | None, str | None]
 """As FiftyOne's ``DetectionResults`` wants them: true label, predicted label, IoU, confidence, and the two ids."""
@@ -73,7 +73,7 @@ class Settings:
 
     def asked(self, document: Any) -> set[str]:
         """The concepts that a sample or frame was asked."""
-        return set(self.policy.concepts) if self.ledger is None else recorded(document, self.ledger)
+        return set(self.policy.concepts) if self.ledger is None else answered(document, self.ledger)
 
 
 class Marks:

@@ -20,9 +20,9 @@ from .saco import PAIRS
 from .shapes import image_size, to_rle
 
 if __package__ == "evaluation":
-    from zoo.ledger import Ledger, recorded
+    from zoo.ledger import Ledger, answered
 else:
-    from ..zoo.ledger import Ledger, recorded
+    from ..zoo.ledger import Ledger, answered
 
 
 class SACoVEvalExporter(SACoExporter):
@@ -82,7 +82,7 @@ class SACoVEvalExporter(SACoExporter):
         """One video."""
         frames = []
         for document in documents:
-            asked = set(policy.concepts) if ledger is None else recorded(document, ledger)
+            asked = set(policy.concepts) if ledger is None else answered(document, ledger)
             if document[self.gt_field] is not None and asked:
                 frames.append((document, asked))
         if not frames:

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import curation, evaluation, video
+from benchmarks import curation, evaluation, video, vocabulary
 from benchmarks import image as benchmark
 from emoji_world.scenes import sample_scene
 
@@ -36,6 +36,18 @@ def test_image_benchmark_in_small(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"{five['engine_ms']:.1f}" in printed and f"{large['stock']['mb_above_input']:.0f}" in printed
     assert "the same instances in every column" in printed and "engine, 5 concepts / 1:" in printed
+
+
+def test_vocabulary_benchmark_in_small(tmp_path, capsys):
+    small = "--concepts 5 40 --threads 1 --repeats 1 --json"
+    vocabulary.main([*small.split(), str(tmp_path / "numbers.json")])
+
+    report = json.loads((tmp_path / "numbers.json").read_text())
+    few, many = report["rows"]
+    assert (few["concepts"], many["concepts"]) == (5, 40) and report["machine"]["threads_used"] == 1
+    assert many["cpu_seconds"] > few["cpu_seconds"] > 0 and many["found"] >= few["found"] > 0
+    assert few["mb_above"] >= 0 and many["words_seconds"] > 0
+    assert "40 concepts on one image" in capsys.readouterr().out
 
 
 def test_a_missed_target_is_said():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -269,6 +270,49 @@ def test_only_survivors_cost_masks(checkpoint, images):
     with calls(checkpoint, "mask_decoder.mask_embedder") as drawn:
         kept = detector.detect(features, [CONCEPTS], threshold=between)[0]
     assert sum(drawn) == sum(bool(r.instances) for r in kept) == 2
+
+
+@pytest.mark.parametrize("threshold", [1.0, LOW])
+def test_many_concepts_leave_numbers_behind_and_no_more(checkpoint, images, monkeypatch, threshold):
+    """Whether they are absent or survive: a chunk is gone when the next but one is decoded."""
+    detector, chunks = ConceptDetector(checkpoint, pairs_per_chunk=4), []
+    decode = detector._decode
+
+    def watched(features, asked):
+        assert sum(chunk() is not None for chunk in chunks) <= 1
+        decoded = decode(features, asked)
+        chunks.append(weakref.ref(decoded.encoded))
+        return decoded
+
+    monkeypatch.setattr(detector, "_decode", watched)
+    concepts = parse_concepts([*(c.label for c in CONCEPTS), *(f"owl {k}" for k in range(26))])
+    (found,) = detector.detect(encode(detector, images[:1]), [concepts], threshold=threshold)
+    assert len(chunks) == 8 and len(found) == 32
+    assert any(result.instances for result in found) == (threshold < 1)
+
+
+def test_what_the_masks_of_an_image_share_is_computed_once_for_all_chunks(checkpoint, images):
+    detector = ConceptDetector(checkpoint, pairs_per_chunk=1, masks_per_chunk=4)
+    name = "mask_decoder.pixel_decoder.conv_layers.1"
+    with calls(checkpoint, name) as shared, calls(checkpoint, "mask_decoder.mask_embedder") as drawn:
+        detect(detector, images[:2], [CONCEPTS, CONCEPTS], threshold=0.0)
+    assert shared == [1, 1]
+    assert drawn == [4, 2, 4, 2]  # and masks are drawn together, though their pairs were decoded one by one
+
+
+def test_padding_changes_no_phrase(checkpoint):
+    """However long the phrases are that it is encoded with."""
+    together, alone = ConceptDetector(checkpoint), ConceptDetector(checkpoint)
+    phrases = ["owl", "a very strange yellow fire truck", "the fox"]
+    together.encode_phrases(phrases)
+    for phrase in phrases:
+        alone.encode_phrases([phrase])
+        words = checkpoint.tokenizer([phrase], padding="max_length", max_length=32, return_tensors="pt")
+        with torch.inference_mode():
+            stock = checkpoint.model.get_text_features(words.input_ids, attention_mask=words.attention_mask)
+        assert torch.allclose(together._texts[phrase], alone._texts[phrase], atol=1e-5)
+        length = int(words.attention_mask.sum())
+        assert torch.allclose(together._texts[phrase], stock.pooler_output[0, :length], atol=1e-5)
 
 
 def test_a_phrase_longer_than_the_text_encoder_reads(checkpoint, images):

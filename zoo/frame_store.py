@@ -10,6 +10,7 @@ from typing import Any
 import fiftyone as fo
 from fiftyone import ViewField as F
 
+from .documents import document_of
 from .engine.results import FrameResult
 from .footage import Footage
 from .labels import to_tracked_detections
@@ -165,7 +166,7 @@ class FrameStore:
     def _frames_with(self, label: str) -> set[int]:
         # a count, not a presence: what is only pointed at is not asked in every frame
         path = f"{self.ledger.count}.{field_of(label)}"
-        if path not in self.ledger.schema(self._dataset, flat=True):
+        if self.ledger.count not in self.ledger.schema(self._dataset):
             return set()
         numbers, counts = self._columns(path)
         return {n for n, value in zip(numbers, counts, strict=True) if value is not None}
@@ -193,6 +194,4 @@ def _forget(document: Any, field: str, labels: Iterable[str]) -> None:
         return
     gone = {field_of(label) for label in labels}
     held = document[field]
-    document[field] = fo.DynamicEmbeddedDocument(
-        **{name: held[name] for name in held.field_names if name not in gone and label_of(name)}
-    )
+    document[field] = document_of({n: getattr(held, n) for n in held.field_names if n not in gone and label_of(n)})

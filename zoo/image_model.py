@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 import itertools
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import fiftyone as fo
 import torch
 
+from .answering import Answering, tried_apart
 from .asking import Asking, check_readable
 from .config import Sam3Config, parse_settings
 from .engine.checkpoint import Checkpoint
 from .engine.concepts import Classes, Concept, check_fraction, check_phrase, parse_concepts, refuse_twins
 from .engine.conflicts import ConflictSettings, settled
 from .engine.detector import ConceptDetector
-from .engine.errors import ConceptError, ImageError
+from .engine.errors import ConceptError
 from .engine.prompts import Exemplars
 from .engine.results import ConceptResult
 from .engine.tiles import TileSettings, detect_tiled
@@ -27,12 +27,9 @@ from .examples import Examples
 from .exemplar_bank import parse_bank
 from .inputs import Loaded
 from .labels import to_detections
-from .landing import Reply, deliver
-from .ledger import Ledger, recorded, write, write_error
-from .loading import ImageInput
-from .run import Refused, Run
-
-logger = logging.getLogger(__name__)
+from .landing import Reply
+from .ledger import Ledger, answered, write, write_error
+from .run import Run
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Question:
     exemplars: Mapping[str, Exemplars] = field(default_factory=dict)
 
 
-class Sam3ImageModel(Asking, ImageInput):
+class Sam3ImageModel(Asking, Answering):
     """Finds every instance of every concept, and keeps the presence of each concept, found or not.
 
     Finds ``Detections`` with masks, which ``apply_model`` stores in ``label_field``; writes the ledger's fields
@@ -85,7 +82,7 @@ class Sam3ImageModel(Asking, ImageInput):
         cls_token: bool = True,
     ) -> None:
         self.tiles = parse_settings(TileSettings, tiles, "tiles")
-        ImageInput.__init__(self, checkpoint, self.tiles)
+        Answering.__init__(self, checkpoint, self.tiles)
         Asking.__init__(self, ConceptDetector(checkpoint, cls_token=cls_token), classes, thresholds, confidence_thresh)
         self.floor = None if floor is None else check_fraction(floor, "floor")
         self.prompt_field = prompt_field
@@ -118,20 +115,6 @@ class Sam3ImageModel(Asking, ImageInput):
         self._run.entered += 1
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        run = self._run
-        run.entered -= 1
-        if not run.entered:
-            self._run = None
-            run.finish()
-        if isinstance(error, Refused):
-            raise error.reason from None
-
-    @property
-    def totals(self) -> dict[str, int]:
-        """Within a run: samples done, failed, and instances counted, so far."""
-        return dict(self._run.totals) if self._run else dict(samples=0, failed=0, instances=0)
-
     def about(self) -> dict[str, Any]:
         """As :meth:`Asking.about`, with what was pointed at."""
         prompts = self._examples().about() | self.bank.about()
@@ -144,28 +127,18 @@ class Sam3ImageModel(Asking, ImageInput):
 
     # ---------------------------------------------------------------- prediction
 
-    def predict(self, arg: Any, sample: Any = None) -> Any:
-        """As :meth:`predict_all`, for one image."""
-        return next(iter(self.predict_all([arg], samples=None if sample is None else [sample])))
+    def _free(self, images: Sequence[Loaded]) -> list[fo.Detections]:
+        found = self._detect(images, [Question(self.asked_always())] * len(images))
+        return [_detections(r, size) for r, (_, size, _) in zip(found, images, strict=True)]
 
-    def predict_all(self, args: Sequence[Any], samples: Sequence[Any] | None = None) -> Iterable[Any]:
-        """Concepts of a batch.
+    def _begin(self, run: Run, sample: Any) -> None:
+        if run.dataset is None:
+            run.begin(
+                sample, self.ledger.name, self.asked_always(), self._prompt_field(), self._examples(), self.about(),
+                self.skip_existing,
+            )
 
-        Args:
-            args: images, uint8 ``(height, width, 3)`` RGB; within ``apply_model``, what :class:`LoadImage` made
-            samples: the samples or frames they belong to; given by ``apply_model``, within a run
-
-        Returns:
-            in order, their ``Detections``; within a run, answers for ``Sample.add_labels`` (see ``landing.py``)
-        """
-        images = self._loaded(args)
-        if samples is None:
-            broken = next((error for _, _, error in images if error is not None), None)
-            if broken is not None:
-                raise ImageError(broken)
-            found = self._detect(images, [Question(self.asked_always())] * len(images))
-            return [_detections(r, size) for r, (_, size, _) in zip(found, images, strict=True)]
-        run = self._running(samples[0])
+    def _replies(self, run: Run, images: Sequence[Loaded], samples: Sequence[Any]) -> list[Reply]:
         stored = run.stored(samples)
         wanted, errors = [], []
         for (_, _, error), before in zip(images, stored, strict=True):
@@ -174,7 +147,9 @@ class Sam3ImageModel(Asking, ImageInput):
             errors.append(error)
         run.asking(itertools.chain(*(question.concepts for question in wanted)))
         asking = [k for k, question in enumerate(wanted) if question.concepts]
-        found = self._detect_apart(images, wanted, asking, errors)
+        found = tried_apart(
+            asking, lambda places: self._detect([images[k] for k in places], [wanted[k] for k in places]), errors
+        )
         replies = []
         for k, (sample, before, error) in enumerate(zip(samples, stored, errors, strict=True)):
             if error is not None:
@@ -186,41 +161,7 @@ class Sam3ImageModel(Asking, ImageInput):
                 functools.partial(run.land, before, [c.label for c in wanted[k].concepts]),
             ))
         run.count(found.values(), len(samples), sum(error is not None for error in errors))
-        if run.ledger.frames:  # an exception would cost the rest of the video
-            return [reply.answer() for reply in replies]
-        return deliver(replies, lambda: run.label_field)
-
-    def _running(self, sample: Any) -> Run:
-        """The run, which begins with its first batch."""
-        run = self._run
-        if run is None:
-            raise RuntimeError("predict(..., sample) belongs to a run: use dataset.apply_model(model, ...)")
-        if run.dataset is None:
-            run.begin(
-                sample, self.ledger.name, self.asked_always(), self._prompt_field(), self._examples(), self.about(),
-                self.skip_existing,
-            )
-        return run
-
-    def _detect_apart(
-        self, images: Sequence[Loaded], wanted: Sequence[Question], asking: Sequence[int],
-        errors: list[str | None],
-    ) -> dict[int, list[ConceptResult]]:
-        """Results of the samples ``asking``. If the network fails on them together, each is tried alone, and those
-        that fail again have their reason in ``errors``: memory may do for one image and not for eight.
-        """
-        if not asking:
-            return {}
-        try:
-            results = self._detect([images[k] for k in asking], [wanted[k] for k in asking])
-        except Exception as error:  # whatever it is, it must cost one sample and be recorded there
-            if len(asking) == 1:
-                errors[asking[0]] = f"{type(error).__name__}: {error}"
-                return {}
-            logger.warning("A batch of %d failed (%s); trying its samples one by one", len(asking), error)
-            parts = [self._detect_apart(images, wanted, [k], errors) for k in asking]
-            return {k: results for part in parts for k, results in part.items()}
-        return dict(zip(asking, results, strict=True))
+        return replies
 
     def _detect(self, images: Sequence[Loaded], questions: Sequence[Question]) -> list[list[ConceptResult]]:
         limits = dict(threshold=self.config.confidence_thresh, floor=self.floor)
@@ -275,7 +216,7 @@ class Sam3ImageModel(Asking, ImageInput):
                 return Question(), f"{run.examples.field}: {error}"
         # without knowing where earlier instances are, what is recorded cannot be kept whole: it is asked again
         if self.skip_existing and run.instances:
-            done = recorded(before, run.ledger)
+            done = answered(before, run.ledger)
             concepts = tuple(c for c in concepts if c.label not in done)
         return Question(concepts, exemplars), None
 

@@ -46,14 +46,14 @@ class Reply:
 
     Attributes:
         target: the sample or frame, its ledger written but not saved
-        found: the instances, to be completed by ``land``
+        found: the labels, to be completed by ``land``
         error: why there are none
         error_field: where that goes
         land: called with ``label_field`` before anything of this reply is stored
     """
 
     target: Any
-    found: fo.Detections
+    found: fo.Label | None
     error: str | None
     error_field: str
     land: Callable[[Reply, str], None]

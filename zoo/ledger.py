@@ -17,12 +17,15 @@ import fiftyone as fo
 from fiftyone import ViewField as F
 from fiftyone.core.odm import create_field
 
+from .documents import document_of
 from .engine.errors import ConceptError
 from .engine.results import ConceptResult
 from .labels import ATTRIBUTES, TRACKED_ATTRIBUTES
 
 #: name of the ledger, and of the label field operators use, unless told otherwise
 DEFAULT = "sam3"
+#: concepts of a ledger that the schema knows: each is three fields, a slider and an index, of which MongoDB allows 64
+MOST_DECLARED = 60
 
 # What MongoDB or FiftyOne refuses in a field name, and a look-alike that both accept. People read these names
 # in the App's sidebar, so "St. Bernard" must not become "St%2E Bernard".
@@ -109,6 +112,10 @@ class Ledger:
     def fields(self) -> tuple[str, str, str, str]:
         return self.presence, self.score, self.count, self.error
 
+    def asked_fields(self, samples: fo.core.collections.SampleCollection) -> list[str]:
+        """Those of the fields that say what was asked (:func:`answered`)."""
+        return [name for name in (self.presence, self.count) if name in self.schema(samples)]
+
     def path(self, kind: str, label: str | None = None) -> str:
         """Path of a field from the sample: ``path("presence", "dog")`` -> ``"sam3_presence.dog"``.
 
@@ -169,6 +176,9 @@ def declare(
 ) -> None:
     """Declare the ledger's fields, so that the App's sidebar and indexes know them before the first result.
 
+    Where that would make more than :data:`MOST_DECLARED` concepts, none of the new ones is declared: their numbers are
+    kept all the same, and :func:`most_found.declare_most_found` chooses when the run is over.
+
     Args:
         dataset: the dataset
         ledger: the ledger
@@ -178,7 +188,9 @@ def declare(
     """
     add = dataset.add_frame_field if ledger.frames else dataset.add_sample_field
     schema = ledger.schema(dataset, flat=True)
-    names = [field_of(label) for label in labels]
+    names = list(dict.fromkeys(field_of(label) for label in labels))
+    if not fits(schema, ledger.presence, names):
+        names = []
     for field, kind in ((ledger.presence, fo.FloatField), (ledger.score, fo.FloatField), (ledger.count, fo.IntField)):
         new = [name for name in names if f"{field}.{name}" not in schema]
         if new or field not in schema:
@@ -198,13 +210,27 @@ def declare(
             add(f"{bare}.detections.instance", fo.EmbeddedDocumentField, embedded_doc_type=fo.Instance)
 
 
+def fits(schema: Iterable[str], field: str, names: Iterable[str]) -> bool:
+    """Whether the schema may know ``names`` too among the numbers of ``field``; ``schema``: its flat paths."""
+    prefix = f"{field}."
+    known = {path.removeprefix(prefix) for path in schema if path.startswith(prefix)}
+    return len(known.union(names)) <= MOST_DECLARED
+
+
+def declared(samples: fo.core.collections.SampleCollection, ledger: Ledger) -> list[str]:
+    """The concepts that the schema knows; of a ledger that is not wide, all."""
+    prefix = f"{ledger.presence}."
+    paths = ledger.schema(samples, flat=True)
+    return [label_of(path.removeprefix(prefix)) for path in paths if path.startswith(prefix)]
+
+
 def write(target: Any, ledger: Ledger, results: Sequence[ConceptResult], before: Any | None = None) -> None:
     """Set the ledger's fields of one sample or frame; whoever holds it saves it.
 
     Args:
         target: sample or frame
         ledger: the ledger
-        results: of the concepts asked; others keep what ``before`` says
+        results: of the concepts asked; others keep what ``before`` says. A count may be ``None``: not looked for
         before: the same sample or frame as stored, or ``None`` if it has no ledger yet
     """
     for field, value in (
@@ -213,8 +239,11 @@ def write(target: Any, ledger: Ledger, results: Sequence[ConceptResult], before:
         (ledger.count, lambda r: r.count),
     ):
         numbers = dict(_numbers(before, field))
-        numbers.update({field_of(r.label): value(r) for r in results})
-        target[field] = fo.DynamicEmbeddedDocument(**numbers)
+        new = {field_of(r.label): value(r) for r in results}
+        if field == ledger.count:  # where instances were never looked for, there is none, rather than a null
+            new = {name: number for name, number in new.items() if number is not None or name in numbers}
+        numbers.update(new)
+        target[field] = document_of(numbers)
     if before is not None and before.has_field(ledger.error) and before[ledger.error] is not None:
         # `target` does not show its error, so None alone would be no change to it, and stay unsaved
         target[ledger.error] = ""
@@ -247,17 +276,32 @@ def recorded(document: Any | None, ledger: Ledger) -> set[str]:
     return {label_of(name) for name, value in _numbers(document, ledger.presence) if value is not None}
 
 
+def answered(document: Any | None, ledger: Ledger) -> set[str]:
+    """Concepts whose instances were looked for in a sample or frame: it has a presence and a count of them. A model
+    that draws regions asks for presence alone. Where no counts are kept at all, presence says it.
+    """
+    asked = recorded(document, ledger)
+    if document is None or not document.has_field(ledger.count):
+        return asked
+    return asked & counts_of(document, ledger).keys()
+
+
+def counts_of(document: Any | None, ledger: Ledger) -> dict[str, int]:
+    """Concept -> instances counted in a sample or frame, where they were."""
+    return {label_of(name): value for name, value in _numbers(document, ledger.count) if value is not None}
+
+
 def pending(
     samples: fo.core.collections.SampleCollection, labels: Iterable[str], ledger: Ledger = Ledger()
 ) -> fo.DatasetView:
-    """The samples on which at least one of ``labels`` has not been asked yet.
+    """The samples on which instances of at least one of ``labels`` have not been looked for yet.
 
-    "Done, nothing found" is a presence and is not pending. On videos, a sample is pending while any of its
-    frames is.
+    "Done, nothing found" is a presence, and a count of 0, and is not pending. On videos, a sample is pending while any
+    of its frames is.
     """
-    schema = ledger.schema(samples, flat=True)
-    fields = [f"{ledger.presence}.{field_of(label)}" for label in labels]
-    if any(f not in schema for f in fields) or not fields:
+    schema = ledger.schema(samples)
+    fields = [f"{kind}.{field_of(label)}" for label in labels for kind in (ledger.presence, ledger.count)]
+    if not fields or ledger.presence not in schema or ledger.count not in schema:
         return samples.view() if fields else samples.limit(0)
     missing = F.any([F(f) == None for f in fields])  # noqa: E711 - an expression, not a comparison
     if not ledger.frames:
@@ -275,5 +319,5 @@ def _numbers(document: Any | None, field: str) -> Iterable[tuple[str, Any]]:
     if held is None:
         return ()
     with contextlib.suppress(AttributeError):
-        return [(name, held[name]) for name in held.field_names]
+        return [(name, getattr(held, name)) for name in held.field_names]  # held[name] looks through all names
     return ()

@@ -80,7 +80,7 @@ def check_same_question(
     known = getattr(_run_config(dataset, ledger), "concepts", None) or {}
     for concept in concepts:
         entry = known.get(concept.label)
-        if entry is None:
+        if entry is None or entry.get("operation_mode") == "semantic":  # which looked for no instances
             continue
         now = dict(about, phrases=list(concept.phrases), threshold=concept.threshold)
         for name, words in _QUESTION.items():
@@ -93,6 +93,41 @@ def check_same_question(
                     "the earlier answers (skip_existing=False; in the App, untick Resume), or keep both with another "
                     "ledger=..."
                 )
+
+
+def asked_alike(
+    dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], about: Mapping[str, Any]
+) -> set[str]:
+    """Which of ``concepts`` were asked before so that presence is the same: by the same weights, in the same words."""
+    known = getattr(_run_config(dataset, ledger), "concepts", None) or {}
+    alike = set()
+    for concept in concepts:
+        entry, now = known.get(concept.label), dict(about, phrases=list(concept.phrases))
+        plain = entry is not None and not any(entry.get(name) for name in ("prompts", "tiles", "tracker"))
+        if plain and all(_setting(entry, n) == _setting(now, n) for n in ("fingerprint", "phrases", "cls_token")):
+            alike.add(concept.label)
+    return alike
+
+
+def region_numbers(dataset: fo.Dataset, ledger: Ledger, labels: Iterable[str]) -> dict[str, int]:
+    """Concept -> its number in the masks of this ledger's regions: a number is given once, from 1, and kept."""
+    numbers = dict(getattr(_run_config(dataset, ledger), "region_numbers", None) or {})
+    for label in labels:
+        numbers.setdefault(label, max(numbers.values(), default=0) + 1)
+    return numbers
+
+
+def region_fields(dataset: fo.Dataset, ledger: Ledger) -> tuple[str, ...]:
+    """The fields with masks of this ledger's regions."""
+    return tuple(getattr(_run_config(dataset, ledger), "region_fields", None) or ())
+
+
+def note_regions(dataset: fo.Dataset, ledger: Ledger, field: str, numbers: Mapping[str, int]) -> None:
+    """Record that ``field`` holds masks, and what their numbers mean; before the first of them is stored."""
+    config = _run_config(dataset, ledger)
+    config.region_numbers = dict(numbers)
+    config.region_fields = list(dict.fromkeys([*region_fields(dataset, ledger), field]))
+    _store_run(dataset, ledger, config)
 
 
 def note_label_field(dataset: fo.Dataset, ledger: Ledger, label_field: str) -> None:

@@ -14,6 +14,7 @@ from .engine.results import ConceptResult
 from .examples import Examples
 from .landing import Reply
 from .ledger import Ledger, check, declare, kept
+from .most_found import declare_most_found
 from .provenance import check_same_question, finish_run, instances_fields, note_label_field, start_run
 
 
@@ -146,6 +147,7 @@ class Run:
         if self.dataset is not None:
             seconds = round(time.monotonic() - self._started, 2)
             finish_run(self.dataset, self.ledger, dict(self.totals, seconds=seconds))
+            declare_most_found(self.dataset, self.ledger)
 
 
 class Refused(BaseException):

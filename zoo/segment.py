@@ -15,7 +15,7 @@ import fiftyone as fo
 from .engine.concepts import Classes, check_whole, parse_concepts
 from .engine.errors import ConceptError
 from .image_model import Sam3ImageModel
-from .ledger import check, declare, pending
+from .ledger import check, declare, declared, pending
 from .provenance import check_same_question
 from .sidebar import show
 from .visual_model import Sam3VisualModel
@@ -63,6 +63,7 @@ def segment(
         check_same_question(dataset, model.ledger, model.asked_always(), model.about())
     labels = [c.label for c in model.concepts]
     declare(dataset, model.ledger, labels, label_field)
+    shown = declared(dataset, model.ledger)
     show(dataset, model.ledger, labels)
     before = model.skip_existing
     model.skip_existing = model.skip_existing or skip_existing
@@ -71,6 +72,9 @@ def segment(
         ids = todo.values("id")
         yield Progress(0, len(ids), 0, 0)
         yield from _in_stretches(dataset, ids, model, label_field, batch_size, num_workers)
+        found = [label for label in declared(dataset, model.ledger) if label not in shown]
+        if found:  # of many concepts, it is known only now which to show
+            show(dataset, model.ledger, found)
     finally:
         model.skip_existing = before
 

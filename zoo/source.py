@@ -29,6 +29,9 @@ _VISUAL = (
     "ledger", "operation_mode", "prompt_field", "box_prompt_field", "point_prompt_field", "boxes", "choice",
     "multimask",
 )
+_SEMANTIC = ("classes", "thresholds", "confidence_thresh", "ledger", "cls_token", "operation_mode")
+#: what an image model may do, and what it is told for that
+_IMAGE_MODES = ("concept", "semantic", "visual", "everything")
 _PLACES = ("checkpoint", "device", "dtype")
 
 
@@ -49,7 +52,7 @@ def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) ->
         model_name: a key of :data:`MODELS`
         model_path: FiftyOne's marker file; not needed
         **kwargs: ``checkpoint``, ``device`` and ``dtype`` as for ``load_checkpoint``; the rest as for
-            :class:`Sam3ImageModel` or :class:`Sam3VideoModel`
+            :class:`Sam3ImageModel`, :class:`Sam3SemanticModel`, :class:`Sam3VisualModel` or :class:`Sam3VideoModel`
 
     Raises:
         ConceptError: unknown arguments, or wrong concepts, thresholds, names
@@ -62,27 +65,35 @@ def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) ->
 
     video = is_video(model_name)
     mode = kwargs.get("operation_mode", "concept")
-    visual = not video and mode != "concept"
+    if not video and mode not in _IMAGE_MODES:
+        raise ConceptError(f"operation_mode must be one of {', '.join(map(repr, _IMAGE_MODES))}, got {mode!r}")
     if video:
         own = (*_VIDEO, *(f.name for f in dataclasses.fields(TrackerSettings)))
-    elif visual:
+    elif mode == "semantic":
+        own = _SEMANTIC
+    elif mode != "concept":
         own = (*_VISUAL, *(f.name for f in dataclasses.fields(EverythingSettings)))
     else:
         own = (*_IMAGE, "operation_mode")
     known = (*_PLACES, *own)
     unknown = sorted(set(kwargs) - set(known))
     if unknown:
-        with_mode = f" with operation_mode={mode!r}" if visual else ""
+        with_mode = f" with operation_mode={mode!r}" if not video and mode != "concept" else ""
         raise ConceptError(f"Unknown argument {unknown[0]!r}: {model_name}{with_mode} takes {', '.join(known)}")
     if is_vocabulary(kwargs.get("classes")):
-        kwargs |= _vocabulary(kwargs, video)
+        kwargs |= _vocabulary(kwargs, "in videos" if video else "for regions" if mode == "semantic" else None)
     place = {k: kwargs.pop(k) for k in _PLACES if k in kwargs}
     place["checkpoint"] = place.get("checkpoint") or MODELS[model_name] or TINY
     if video:
         from .video_model import Sam3VideoModel
 
         return Sam3VideoModel(shared_checkpoint(**place, tracker=True), **kwargs)
-    if visual:
+    if mode == "semantic":
+        from .semantic_model import Sam3SemanticModel
+
+        kwargs.pop("operation_mode")
+        return Sam3SemanticModel(shared_checkpoint(**place), **kwargs)
+    if mode != "concept":
         from .visual_model import Sam3VisualModel
 
         return Sam3VisualModel(shared_checkpoint(**place, tracker=True), **kwargs)
@@ -92,13 +103,13 @@ def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) ->
     return Sam3ImageModel(shared_checkpoint(**place), **kwargs)
 
 
-def _vocabulary(kwargs: dict[str, Any], video: bool) -> dict[str, Any]:
-    """A concept file in place of its name; on images, its examples as well."""
+def _vocabulary(kwargs: dict[str, Any], words_only: str | None) -> dict[str, Any]:
+    """A concept file in place of its name, and its examples, unless ``words_only`` says where these are not used."""
     vocabulary = read_vocabulary(kwargs["classes"])
     wordless = [c.label for c in vocabulary.concepts if not c.phrases]
-    if video:
+    if words_only:
         if wordless:
-            raise ConceptError(f"{wordless[0]!r} has no phrases: in videos, examples of a concept file are not used")
+            raise ConceptError(f"{wordless[0]!r} has no phrases: {words_only}, examples of a concept file are not used")
         return dict(classes=vocabulary)
     exemplars = {**vocabulary.exemplars, **(kwargs.get("exemplars") or {})}
     return dict(classes=vocabulary, **(dict(exemplars=exemplars) if exemplars else {}))

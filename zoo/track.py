@@ -10,6 +10,7 @@ import fiftyone as fo
 
 from .engine.concepts import Classes
 from .footage import footage_of
+from .ledger import declared
 from .sidebar import show
 from .video_model import Sam3VideoModel
 from .video_run import VideoRun
@@ -72,6 +73,7 @@ def track(
                 yield TrackProgress(1.0, 0, 0, 0, 0, 0, 0, 0)
                 return
             run = VideoRun(model, samples._root_dataset, label_field, sequences=footage[0].sequence)
+            shown = declared(run.dataset, model.ledger)
             show(run.dataset, model.ledger, [c.label for c in model.asked_always()])
             yield TrackProgress(0.0, 1, len(footage), 0, 0, 0, 0, 0)
             try:
@@ -86,6 +88,9 @@ def track(
                         )
             finally:
                 run.finish()
+                found = [label for label in declared(run.dataset, model.ledger) if label not in shown]
+                if found:  # of many concepts, it is known only now which to show
+                    show(run.dataset, model.ledger, found)
     finally:
         model.skip_existing = before
 

@@ -17,6 +17,7 @@ from .footage import Footage
 from .frame_store import CHUNK, FrameStore
 from .ledger import Ledger, check, declare
 from .masklets import check_masklets, declare_masklets
+from .most_found import declare_most_found
 from .provenance import check_same_question, finish_run, note_label_field, start_run
 
 if TYPE_CHECKING:
@@ -183,6 +184,9 @@ class VideoRun:
         """Record what came of it."""
         seconds = round(time.monotonic() - self._started, 2)
         finish_run(self.dataset, self.ledger, dict(self.totals, seconds=seconds))
+        declare_most_found(self.dataset, self.ledger)
+        if self.ledger.frames:
+            declare_most_found(self.dataset, Ledger(self.ledger.name))
 
 
 def record_failure(footage: Footage, ledger: str, error: str) -> None:

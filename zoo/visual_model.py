@@ -7,35 +7,31 @@ apart, without labels. Neither asks for concepts, so neither has a presence, nor
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import fiftyone as fo
 import torch
 
+from .answering import Answering, tried_apart
 from .engine.checkpoint import Checkpoint
 from .engine.detector import ConceptDetector
-from .engine.errors import ConceptError, ImageError
+from .engine.errors import ConceptError
 from .engine.everything import EverythingSettings, segment_everything
 from .engine.tracker_network import TrackerFeatures
 from .engine.visual import CHOICES, VisualSegmenter
 from .inputs import Loaded
 from .labels import to_things
-from .landing import Reply, deliver
+from .landing import Reply
 from .ledger import Ledger
-from .loading import ImageInput
 from .marked import Marked, outlined
-from .run import Refused
 from .visual_run import VisualRun
-
-logger = logging.getLogger(__name__)
 
 MODES = ("visual", "everything")
 
 
-class Sam3VisualModel(ImageInput):
+class Sam3VisualModel(Answering):
     """Masks of single objects that are pointed at, or of all there are.
 
     Args:
@@ -62,7 +58,7 @@ class Sam3VisualModel(ImageInput):
         box_prompt_field: str | None = None, point_prompt_field: str | None = None, boxes: str = "keep",
         choice: str = "best", multimask: bool | None = None, ledger: str = "sam3", **everything: Any,
     ) -> None:
-        ImageInput.__init__(self, checkpoint)
+        super().__init__(checkpoint)
         for name, value, known in (
             ("operation_mode", operation_mode, MODES), ("boxes", boxes, ("keep", "fit")), ("choice", choice, CHOICES),
         ):  # fmt: skip
@@ -93,14 +89,6 @@ class Sam3VisualModel(ImageInput):
         self._run.entered += 1
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        run = self._run
-        run.entered -= 1
-        if not run.entered:
-            self._run = None
-        if isinstance(error, Refused):
-            raise error.reason from None
-
     def about(self) -> dict[str, Any]:
         """What this model is, for a run's record."""
         settings = asdict(self.everything) if self.operation_mode == "everything" else dict(
@@ -112,65 +100,21 @@ class Sam3VisualModel(ImageInput):
             **settings, **self._marks().about(),
         )
 
-    def predict(self, arg: Any, sample: Any = None) -> Any:
-        """As :meth:`predict_all`, for one image."""
-        return next(iter(self.predict_all([arg], samples=None if sample is None else [sample])))
+    def _free(self, images: Sequence[Loaded]) -> list[fo.Detections]:
+        if self.operation_mode != "everything":
+            raise RuntimeError("Prompts are in fields: use dataset.apply_model(model, label_field=...)")
+        return self._draw(images, [None] * len(images))
 
-    def predict_all(self, args: Sequence[Any], samples: Sequence[Any] | None = None) -> Iterable[Any]:
-        """Instances of a batch.
+    def _begin(self, run: VisualRun, sample: Any) -> None:
+        run.begin(sample)
 
-        Args:
-            args: images, uint8 ``(height, width, 3)`` RGB; within ``apply_model``, what :class:`LoadImage` made
-            samples: the samples or frames they belong to; given by ``apply_model``, within a run
-
-        Returns:
-            in order, their ``Detections``; within a run, answers for ``Sample.add_labels`` (see ``landing.py``)
-        """
-        images = self._loaded(args)
-        if samples is None:
-            if self.operation_mode != "everything":
-                raise RuntimeError("Prompts are in fields: use dataset.apply_model(model, label_field=...)")
-            broken = next((error for _, _, error in images if error is not None), None)
-            if broken is not None:
-                raise ImageError(broken)
-            return self._draw(images, [None] * len(images))
-        run = self._run
-        if run is None:
-            raise RuntimeError("predict(..., sample) belongs to a run: use dataset.apply_model(model, ...)")
-        run.begin(samples[0])
+    def _replies(self, run: VisualRun, images: Sequence[Loaded], samples: Sequence[Any]) -> list[Reply]:
         stored = run.stored(samples)
         errors = [error for _, _, error in images]
-        drawn = self._draw_apart(images, stored, [k for k, error in enumerate(errors) if error is None], errors)
-        replies = [
-            Reply(sample, drawn.get(k), errors[k], run.ledger.error, run.land) for k, sample in enumerate(samples)
-        ]
+        whole = [k for k, error in enumerate(errors) if error is None]
+        drawn = tried_apart(whole, lambda places: self._draw(*_chosen(places, images, stored)), errors)
         run.count(drawn.values(), sum(error is not None for error in errors))
-        if run.ledger.frames:
-            return [reply.answer() for reply in replies]
-        return deliver(replies, lambda: run.label_field)
-
-    @property
-    def totals(self) -> dict[str, int]:
-        """Within a run: samples done, failed, and instances drawn, so far."""
-        return dict(self._run.totals) if self._run else dict(samples=0, failed=0, instances=0)
-
-    def _draw_apart(
-        self, images: Sequence[Loaded], stored: Sequence[Any], asking: Sequence[int], errors: list[str | None]
-    ) -> dict[int, fo.Detections]:
-        """Instances of the samples ``asking``; those that fail, together and alone, have their reason in ``errors``."""
-        if not asking:
-            return {}
-        try:
-            return dict(zip(asking, self._draw([images[k] for k in asking], [stored[k] for k in asking]), strict=True))
-        except Exception as error:  # whatever it is, it must cost one sample and be recorded there
-            if len(asking) == 1:
-                said = str(error) if isinstance(error, ConceptError) else f"{type(error).__name__}: {error}"
-                errors[asking[0]] = said
-                return {}
-            if not isinstance(error, ConceptError):
-                logger.warning("A batch of %d failed (%s); trying its samples one by one", len(asking), error)
-            parts = [self._draw_apart(images, stored, [k], errors) for k in asking]
-            return {k: found for part in parts for k, found in part.items()}
+        return [Reply(sample, drawn.get(k), errors[k], run.ledger.error, run.land) for k, sample in enumerate(samples)]
 
     def _draw(self, images: Sequence[Loaded], stored: Sequence[Any]) -> list[fo.Detections]:
         marked = self._run.marked if self._run else self._marks()
@@ -208,3 +152,7 @@ class Sam3VisualModel(ImageInput):
                 f"Unknown argument {unknown[0]!r}: this model takes prompt_field, box_prompt_field, point_prompt_field"
             )
         return Marked(**given) if given else self.marked
+
+
+def _chosen(places: Sequence[int], *columns: Sequence[Any]) -> list[list[Any]]:
+    return [[column[k] for k in places] for column in columns]

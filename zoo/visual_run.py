@@ -90,6 +90,9 @@ class VisualRun:
         self.totals["failed"] += failed
         self.totals["instances"] += sum(len(f.detections) for f in found)
 
+    def finish(self) -> None:
+        """Nothing is recorded of what is drawn."""
+
     def _check_free(self, schema: Mapping[str, fo.Field], label_field: str) -> None:
         field = schema.get(label_field)
         held = getattr(field, "document_type", None)

@@ -4,13 +4,16 @@ Encoding an image costs SAM 3 thirteen times what a concept costs on top, so ima
 concept is decoded from the cached features; so is the first self-attention of the DETR encoder, which reads no
 words; texts are encoded once a run, and asked without their padding; and since the confidence of an instance is
 its object score times presence, masks (a third of a concept's cost, most of its memory) are computed only for the
-queries that survive their threshold, and what the masks of one image share is computed once (:mod:`mask_head`).
+queries that survive their threshold, a few of one image together (:mod:`survivors`), and what they share is computed
+once (:mod:`mask_head`). An absent concept leaves two numbers behind, so that a thousand cost no more memory than ten.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +27,9 @@ from .mask_head import MaskHead
 from .masks import crop_masks, mask_iou
 from .prompts import VISUAL, Exemplars
 from .results import ConceptResult, Instance
+from .survivors import Survivor, Survivors
+
+T = TypeVar("T")
 
 #: two phrases of one concept found the same object if their masks overlap at least this much
 _SAME_OBJECT = 0.5
@@ -108,17 +114,25 @@ class _Answer:
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    """What the DETR decoder leaves of ``N`` pairs: ``rows`` ``(N,)``, the image of each; ``queries`` ``(N, Q, C)`` and
-    which of them to ``keep`` ``(N, Q)``; ``encoded`` pixels ``(N, H * W, C)``; ``prompt`` ``(N, T, C)`` and its mask.
+class Decoded:
+    """What the network says of ``N`` pairs ``asked``, before any pixel: ``presence`` ``(N,)`` and object ``scores``
+    ``(N, Q)`` in [0, 1], ``boxes`` ``(N, Q, 4)`` xyxy in [0, 1], all float32; and what the mask decoder would read:
+    ``queries`` ``(N, Q, C)``, ``encoded`` pixels ``(N, H * W, C)``, ``prompt`` ``(N, T, C)`` and its mask.
     """
 
-    rows: Tensor
+    asked: Sequence[Asked]
+    presence: Tensor
+    scores: Tensor
+    boxes: Tensor
     queries: Tensor
-    keep: Tensor
     encoded: Tensor
     prompt: Tensor
     prompt_mask: Tensor
+
+    def survivor(self, n: int, queries: Tensor | slice, what: T) -> Survivor[T]:
+        """Pair ``n``, of which the ``queries`` survive: bool ``(Q,)``, or a slice; without a hold on the others."""
+        prompt = self.prompt[n, self.prompt_mask[n]]
+        return Survivor(self.asked[n].row, self.encoded[n].clone(), prompt, self.queries[n, queries], what)
 
 
 class ConceptDetector:
@@ -189,15 +203,20 @@ class ConceptDetector:
             self._texts.clear()
         new = [p for p in dict.fromkeys(phrases) if p not in self._texts]
         check_length(new, self.checkpoint.tokenizer)
+        if not new:
+            return
+        words = self.checkpoint.tokenizer(new)
+        lengths = [len(ids) for ids in words["input_ids"]]
+        # the encoder is causal: a token does not know of what follows, so padding is only as long as it must be
+        ordered = sorted(range(len(new)), key=lengths.__getitem__)
         for start in range(0, len(new), 64):
-            part = new[start : start + 64]
+            part = ordered[start : start + 64]
             with torch.inference_mode():
-                words = self.checkpoint.tokenizer(part, padding="max_length", max_length=32, return_tensors="pt")
-                lengths = words.attention_mask.sum(1).tolist()
-                words = words.to(self.checkpoint.device)
-                text = self.checkpoint.model.get_text_features(words.input_ids, attention_mask=words.attention_mask)
-            for phrase, tokens, length in zip(part, text.pooler_output, lengths, strict=True):
-                self._texts[phrase] = tokens[:length].clone()
+                batch = self.checkpoint.tokenizer([new[k] for k in part], padding=True, return_tensors="pt")
+                batch = batch.to(self.checkpoint.device)
+                text = self.checkpoint.model.get_text_features(batch.input_ids, attention_mask=batch.attention_mask)
+            for k, tokens in zip(part, text.pooler_output, strict=True):
+                self._texts[new[k]] = tokens[: lengths[k]].clone()
 
     @torch.inference_mode()
     def learn(self, features: ImageFeatures, row: int, exemplars: Exemplars) -> Tensor:
@@ -263,12 +282,42 @@ class ConceptDetector:
             features: encoded images
             asked: what to ask of them
         """
+        survivors = self.survivors(features)
+        for decoded in self.decode(features, asked):
+            confidence_nq = decoded.scores * decoded.presence[:, None]
+            floors_n = confidence_nq.new_tensor([a.floor for a in decoded.asked])
+            keep_nq = confidence_nq > floors_n[:, None]
+            columns = (decoded.presence, decoded.scores.amax(1), keep_nq.any(1))
+            for n, (presence, best, alive) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+                kept = keep_nq[n] if alive else slice(0)
+                there = (confidence_nq[n, kept], decoded.scores[n, kept], decoded.boxes[n, kept])
+                found = functools.partial(Found, decoded.asked[n], presence, best, *there)
+                if alive:
+                    drawn = survivors.add(decoded.survivor(n, kept, found))
+                    yield from (complete(masks) for complete, masks in drawn)
+                else:  # most absent concepts end here, before the dearest part of the network
+                    yield found(confidence_nq.new_zeros(0, *features.levels[0].shape[-2:]))
+        yield from (complete(masks) for complete, masks in survivors.rest())
+
+    def survivors(self, features: ImageFeatures, *, semantic: bool = False) -> Survivors[Any]:
+        """Where pairs of encoded images wait for their pixels; ``semantic``: of their concept, not of instances."""
+        return Survivors(self._mask_head, features.levels, self.masks_per_chunk, semantic=semantic)
+
+    def decode(self, features: ImageFeatures, asked: Sequence[Asked]) -> Iterator[Decoded]:
+        """All that is known of pairs without their pixels, a chunk at a time, image by image.
+
+        Args:
+            features: encoded images
+            asked: what to ask of them
+        """
         self.encode_phrases([a.phrase for a in asked])
-        for start in range(0, len(asked), self.pairs_per_chunk):
-            yield from self._answer(features, asked[start : start + self.pairs_per_chunk])
+        # phrases of one length need no padding
+        ordered = sorted(asked, key=lambda a: (a.row, len(self._texts[a.phrase])))
+        for start in range(0, len(ordered), self.pairs_per_chunk):
+            yield self._decode(features, ordered[start : start + self.pairs_per_chunk])
 
     @torch.inference_mode()
-    def _answer(self, features: ImageFeatures, asked: Sequence[Asked]) -> list[Found]:
+    def _decode(self, features: ImageFeatures, asked: Sequence[Asked]) -> Decoded:
         """Decode one chunk of pairs."""
         model, device = self.checkpoint.model, self.checkpoint.device
         rows = torch.tensor([a.row for a in asked], device=device)
@@ -301,26 +350,8 @@ class ConceptDetector:
             decoder_hidden_states=queries_nqc[None], text_features=prompt_ntc, text_mask=mask_nt
         )[0, ..., 0].float().sigmoid()
         presence_n = decoded.presence_logits[-1][:, 0].float().sigmoid()
-        confidence_nq = scores_nq * presence_n[:, None]
-        floors_n = torch.tensor([a.floor for a in asked], device=device)
-        keep_nq = confidence_nq > floors_n[:, None]
         boxes_nq4 = _boxes(model, decoded.reference_boxes[-1], queries_nqc)
-
-        best_n, presences = scores_nq.amax(1).tolist(), presence_n.tolist()
-        alive = keep_nq.any(1)
-        nothing = scores_nq.new_zeros(0)
-        none = (nothing, nothing, nothing.view(0, 4), nothing.view(0, *features.levels[0].shape[-2:]))
-        # most absent concepts end here, before the dearest part of the network
-        found = [
-            Found(asked[n], presences[n], best_n[n], *none) for n, is_alive in enumerate(alive.tolist()) if not is_alive
-        ]
-        decoded = _Decoded(rows, queries_nqc, keep_nq, encoded_npc, prompt_ntc, mask_nt)
-        for part, masks in self._masks(features, decoded, alive.nonzero()[:, 0]):
-            for n, logits in zip(part.tolist(), masks, strict=True):
-                kept = keep_nq[n]
-                there = (confidence_nq[n, kept], scores_nq[n, kept], boxes_nq4[n, kept], logits)
-                found.append(Found(asked[n], presences[n], best_n[n], *there))
-        return found
+        return Decoded(asked, presence_n, scores_nq, boxes_nq4, queries_nqc, encoded_npc, prompt_ntc, mask_nt)
 
     def _fuse(self, features: ImageFeatures, rows: Tensor, prompt: Tensor, prompt_mask: Tensor) -> Tensor:
         """The DETR encoder from its first cross-attention on: pixels ``(N, H * W, C)`` that have read their prompt.
@@ -342,26 +373,6 @@ class ConceptDetector:
         for layer in rest:
             hidden = layer(hidden, prompt, vision_pos_encoding=positions, prompt_cross_attn_mask=readable)
         return hidden
-
-    def _masks(
-        self, features: ImageFeatures, decoded: _Decoded, alive: Tensor
-    ) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """Mask logits of the pairs ``alive``: a few pairs at a time, and for each float32 ``(kept, h, w)``."""
-        rows = decoded.rows[alive]
-        for image in rows.unique().tolist():
-            levels = tuple(level[image : image + 1] for level in features.levels)
-            shared = self._mask_head.share(levels)
-            for part in alive[rows == image].split(self.masks_per_chunk):
-                keep = decoded.keep[part]
-                counts = keep.sum(1).tolist()
-                # kept queries first, padded to the most any pair keeps: the mask head treats queries one by one
-                order = keep.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : max(counts)]
-                queries = decoded.queries[part]
-                chosen = queries.gather(1, order[..., None].expand(-1, -1, queries.shape[-1]))
-                logits = self._mask_head.masks(
-                    shared, levels[-1], chosen, decoded.encoded[part], decoded.prompt[part], decoded.prompt_mask[part]
-                )
-                yield part, [mask[:count].float() for mask, count in zip(logits, counts, strict=True)]
 
 
 def _boxes(model: torch.nn.Module, references: Tensor, queries: Tensor) -> Tensor:

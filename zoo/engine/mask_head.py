@@ -69,6 +69,26 @@ class MaskHead:
         Returns:
             float ``(N, Q, h, w)``, at the size of the finest level
         """
+        pixels = self._pixels(shared, coarse, encoded, prompt, prompt_mask)
+        # a dot product with a projected pixel is a dot product of the pixel with a projected query
+        project = self._decoder.instance_projection
+        embedded = self._decoder.mask_embedder(queries)
+        offset = embedded @ project.bias
+        logits = torch.einsum("nqc,nchw->nqhw", embedded @ project.weight[:, :, 0, 0], pixels)
+        return logits + offset[..., None, None]
+
+    def regions(
+        self, shared: list[Tensor], coarse: Tensor, encoded: Tensor, prompt: Tensor, prompt_mask: Tensor
+    ) -> Tensor:
+        """Logits that a pixel belongs to the concept at all, whichever instance: float ``(N, h, w)``. Arguments as of
+        :meth:`masks`; the answer is the ``semantic_seg`` of ``Sam3MaskDecoder.forward``.
+        """
+        return self._decoder.semantic_projection(self._pixels(shared, coarse, encoded, prompt, prompt_mask))[:, 0]
+
+    def _pixels(
+        self, shared: list[Tensor], coarse: Tensor, encoded: Tensor, prompt: Tensor, prompt_mask: Tensor
+    ) -> Tensor:
+        """Embedded pixels ``(N, C, h, w)``, of which instances and regions are both read."""
         from transformers.masking_utils import create_bidirectional_mask
 
         decoder = self._decoder
@@ -80,12 +100,7 @@ class MaskHead:
         pixels = (encoded + read).transpose(1, 2).unflatten(2, coarse.shape[-2:])
         for stage, own in zip(self._stages, shared, strict=False):
             pixels = stage.norm(_add_upsampled(own, pixels, stage.kernels)).relu()
-        # a dot product with a projected pixel is a dot product of the pixel with a projected query
-        project = decoder.instance_projection
-        embedded = decoder.mask_embedder(queries)
-        offset = embedded @ project.bias
-        logits = torch.einsum("nqc,nchw->nqhw", embedded @ project.weight[:, :, 0, 0], pixels)
-        return logits + offset[..., None, None]
+        return pixels
 
 
 def _four_kernels(weight: Tensor) -> Tensor:

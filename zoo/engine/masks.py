@@ -8,7 +8,7 @@ can be had alone, and equals the same part of the upsampled whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -52,13 +52,30 @@ def crop_masks(soft: Tensor, size: tuple[int, int], threshold: float = 0.5) -> l
         per mask the corner ``(x, y)`` and a bool array ``(h, w)``; an empty mask has shape ``(0, 0)``
     """
     cropped = []
-    for mask, box in zip(soft, _reach(soft, size, threshold), strict=True):
-        if box is None:
+    for region in upsampled_regions(soft, size, threshold):
+        if region is None:
             cropped.append(((0, 0), np.zeros((0, 0), bool)))
             continue
-        full = (upsampled_region(mask, size, box) > threshold).cpu().numpy()
-        cropped.append(tight(box[:2], full))
+        box, values = region
+        cropped.append(tight(box[:2], (values > threshold).cpu().numpy()))
     return cropped
+
+
+def upsampled_regions(
+    soft: Tensor, size: tuple[int, int], threshold: float = 0.5
+) -> Iterator[tuple[Box, Tensor] | None]:
+    """Of each mask, the part at image size outside of which nothing is above ``threshold``, one at a time.
+
+    Args:
+        soft: float ``(N, h, w)``
+        size: ``(height, width)`` of the image
+
+    Yields:
+        the box ``(x0, y0, x1, y1)`` in pixels, end exclusive, and float32 ``(y1 - y0, x1 - x0)``; ``None`` where
+        nothing is above
+    """
+    for mask, box in zip(soft, _reach(soft, size, threshold), strict=True):
+        yield None if box is None else (box, upsampled_region(mask, size, box))
 
 
 def mask_iou(a: Crop, b: Crop) -> float:
