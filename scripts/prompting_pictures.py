@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from curation.overlay import draw_overlay
+from curation.style import OverlayStyle
 from emoji_world.measure_tiles import FIRST_SEED, TILES, crowd
 from emoji_world.scenes import Scene, render, sample_scene
 from zoo.engine.bank import Shown, detect_beside
@@ -24,6 +25,7 @@ from zoo.engine.everything import EverythingSettings, segment_everything
 from zoo.engine.images import to_square
 from zoo.engine.prompts import Box, Exemplars, ObjectPrompt, Point
 from zoo.engine.results import ConceptResult
+from zoo.engine.semantic import find_regions
 from zoo.engine.tiles import cut, detect_tiled, tiles
 from zoo.engine.visual import Outline, VisualSegmenter
 from zoo.labels import to_detections, to_things
@@ -32,6 +34,7 @@ FOLDER = Path(__file__).parent.parent / "docs" / "images"
 #: caps of two colours, and a backpack; another scene with such caps; a scene with many things
 SCENE, OTHER, CROWD = 600_078, 600_373, 600_114
 HEIGHT = 360
+BARE = OverlayStyle(labels=False)
 GREEN, RED, GREY = (40, 200, 60), (230, 50, 40), (128, 128, 128)
 
 
@@ -100,24 +103,37 @@ def _boxes(studio: Studio) -> np.ndarray:
     _, image, masks = _drawn(SCENE)
     boxes = [_box(mask) for mask in masks]
     found = studio.outlines(image, [ObjectPrompt(None, 0, box) for box in boxes])
-    return _beside(_boxed(image, boxes, [True] * len(boxes)), draw_overlay(image, found))
+    return _beside(_boxed(image, boxes, [True] * len(boxes)), draw_overlay(image, found, style=BARE))
 
 
 def _points(studio: Studio) -> np.ndarray:
     _, image, masks = _drawn(SCENE)
     points = [_middle(mask) for mask in masks]
     found = studio.outlines(image, [ObjectPrompt(None, 0, None, (point,), (True,)) for point in points])
-    return _beside(_dotted(image, points), draw_overlay(image, found))
+    return _beside(_dotted(image, points), draw_overlay(image, found, style=BARE))
 
 
 def _everything(studio: Studio) -> np.ndarray:
     _, image, _ = _drawn(CROWD)
-    settings = EverythingSettings(points_per_side=12, pred_iou_thresh=0.6, stability_score_thresh=0.6)
+    settings = EverythingSettings(points_per_side=12, pred_iou_thresh=0.75, stability_score_thresh=0.8)
     things = segment_everything(studio.segmenter, studio.features(image), 0, image.shape[:2], settings)
     found = to_things(things, image.shape[:2])
     for k, thing in enumerate(found):
         thing.label, thing.index = "", k
-    return _beside(image, draw_overlay(image, found))
+    return _beside(image, draw_overlay(image, found, style=BARE))
+
+
+def _semantic(studio: Studio) -> np.ndarray:
+    _, image, _ = _drawn(SCENE)
+    size = image.shape[:2]
+    features = studio.detector.encode_images(to_square(image, studio.checkpoint.side)[None], [size])
+    concepts = [Concept(noun, (noun,)) for noun in ("cap", "backpack")]
+    (regions,) = find_regions(studio.detector, features, concepts)
+    canvas = image.copy()
+    for number, colour in enumerate(((40, 110, 230), (240, 150, 20)), 1):
+        mine = regions.owner == number
+        canvas[mine] = 0.45 * canvas[mine] + 0.55 * np.array(colour)
+    return _beside(image, canvas)
 
 
 def _tiles(studio: Studio) -> np.ndarray:
@@ -134,7 +150,7 @@ def _tiles(studio: Studio) -> np.ndarray:
 
 PICTURES: dict[str, Callable[[Studio], np.ndarray]] = {
     "example": _example, "counter": _counter, "bank": _bank, "boxes": _boxes, "points": _points,
-    "everything": _everything, "tiles": _tiles,
+    "everything": _everything, "semantic": _semantic, "tiles": _tiles,
 }  # fmt: skip
 
 

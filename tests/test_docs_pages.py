@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import fiftyone as fo
 import fiftyone.zoo as foz
@@ -16,51 +13,15 @@ import pytest
 import torch
 from support import films
 from support.ledgers import A, ask, instance, rectangle
-from support.sandbox import REPOSITORY
 
 from curation.label_errors import find_label_errors
 from emoji_world import demo
 from emoji_world.dataset import CONCEPTS, build_dataset
+from scripts.pages import DOCS, PAGES, read_page, run_example
 from zoo.source import load_model
 
-DOCS = REPOSITORY / "docs"
-PAGES = ("curation", "hard-negatives", "label-errors", "confusions", "thresholds", "prompting")
-
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 _DECIMAL = re.compile(r"\d+\.(\d+)")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
-
-
-@dataclass
-class Example:
-    """Python of a page, and what it prints."""
-
-    code: str
-    line: int
-    output: str = ""
-
-
-def read(page: str) -> tuple[list[Example], list[str]]:
-    """The examples of a page, and the blocks that are no example's output: what ``make demo`` prints."""
-    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
-    examples, others, end = [], [], 0
-    for block in _BLOCK.finditer(text):
-        between, end = text[end : block.start()], block.end()
-        if block[1] == "python":
-            examples.append(Example(block[2], text[: block.start()].count("\n") + 2))
-        elif between.strip() == "prints" and examples:
-            examples[-1].output = block[2]
-        elif not block[1]:
-            others.append(block[2])
-    return examples, others
-
-
-def run(example: Example, page: str, names: dict) -> str:
-    """What it prints. Its lines are those of the page, in tracebacks."""
-    code = compile("\n" * (example.line - 1) + example.code, str(DOCS / f"{page}.md"), "exec")
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        exec(code, names)
-    return out.getvalue()
 
 
 def check_alike(printed: str, said: str) -> None:
@@ -97,16 +58,16 @@ def dataset(made) -> Iterator[fo.Dataset]:
 def test_what_the_examples_print_is_what_the_page_says(page, dataset, monkeypatch, tmp_path):
     monkeypatch.setattr(foz, "load_zoo_model", load_model)  # what it calls, once the source is registered
     monkeypatch.chdir(tmp_path)
-    examples, _ = read(page)
+    examples, _ = read_page(page)
     assert examples
     names: dict = {"__name__": "__main__"}
     for example in examples:
-        check_alike(run(example, page, names), example.output)
+        check_alike(run_example(example, page, names), example.output)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_the_page_quotes_is_what_make_demo_prints(page, made):
-    _, quoted = read(page)
+    _, quoted = read_page(page)
     for block in quoted:
         assert block in f"{made[1]}\n"
 

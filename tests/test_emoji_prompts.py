@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emoji_world import measure
 from emoji_world.architecture import IMAGE_SIZE, build_tokenizer
-from emoji_world.batches import draw, make_batch
+from emoji_world.batches import DRILLED, draw, make_batch
 from emoji_world.card import write_card
 from emoji_world.lessons import looks_like, refusal, scene_lessons
 from emoji_world.losses import FINE
@@ -80,6 +80,19 @@ def test_a_batch_holds_lessons_as_often_as_it_is_said():
         real = batch.box_labels >= 0
         assert set(batch.box_labels[real].tolist()) <= {0, 1} and (batch.boxes[~real] == -10).all()
     assert shown[0] == 0 and shown[1] > 0.5
+
+
+def test_where_much_is_pointed_out_counter_examples_are_all_that_tells_questions_apart():
+    things = {seed: {o.thing for o in sample_scene(seed).objects} for seed in range(200)}
+    contrasts = [seed for seed, some in things.items() if len(some) > len({t.noun for t in some})]
+    assert len(contrasts) > 3
+    for seed in contrasts[:6]:
+        batch = make_batch([draw(seed)], build_tokenizer(), np.random.default_rng(0), prompts=6, lessons=DRILLED + 0.01)
+        assert len(batch.rows) == 6
+        signs = [set(row[row >= 0].tolist()) for row in batch.box_labels[:3]]
+        meant = [{tuple(box) for box in boxes.tolist()} for boxes in batch.truth_boxes[:3]]
+        assert signs == [{0}, {0}, set()], "one noun: without one colour, without another, and as it is"
+        assert meant[0] != meant[1] and meant[0] | meant[1] <= meant[2] and meant[0] < meant[2]
 
 
 # ---------------------------------------------------------------------------------------------------------- pointing
