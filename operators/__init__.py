@@ -19,14 +19,16 @@ from .render_overlay import RenderOverlay
 from .save_concepts import SaveConcepts
 from .segment_concepts import SegmentConcepts
 from .segment_everything import SegmentEverything
+from .segment_regions import SegmentRegions
 from .track_concepts import TrackConcepts
 from .undo_change import UndoChange
 from .verify_presence import VerifyPresence
 
 OPERATORS = (
-    SegmentConcepts, TrackConcepts, AskAgain, RefineLabels, SegmentEverything, UndoChange, SaveConcepts,
-    RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors, FindConfusions, SettleConfusion,
-    UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings, *METRICS, ConceptsPanel,
+    SegmentConcepts, TrackConcepts, SegmentRegions, AskAgain, RefineLabels, SegmentEverything, UndoChange,
+    SaveConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors, FindConfusions,
+    SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings, *METRICS,
+    ConceptsPanel,
 )  # fmt: skip
 
 

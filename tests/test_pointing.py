@@ -380,6 +380,20 @@ def test_everything_from_the_form_and_from_python(scenes):
     assert str(undo_change(scenes)) == str(change)
 
 
+def test_regions_from_the_form_and_from_python(scenes):
+    fields = form(scenes, "segment_regions")
+    assert fields["label_field"].default == "regions" and problems(fields) == []
+    assert "is given twice" in problems(form(scenes, "segment_regions", classes=["cap", "Cap"]))[0]
+    told = run(scenes, "segment_regions", classes=["cap", "backpack"], ledger="areas")
+    assert told == ["Regions of 2 concepts in 3 samples"]
+    scenes.reload()
+    assert scenes.mask_targets["regions"] == {1: "cap", 2: "backpack"}
+    assert {1, 2} <= set(np.unique(scenes.first().regions.mask)) and None not in scenes.values("areas_presence.cap")
+    call = foo.get_operator(f"{PLUGIN}/segment_regions")
+    assert call(scenes.limit(1), "cap", label_field="more", ledger="areas").error is None
+    assert len(scenes.exists("more")) == 1
+
+
 def test_operators_are_called_from_python_with_labels_by_id(scenes):
     one = labels_of(scenes, "book")[0]
     refined = foo.get_operator(f"{PLUGIN}/refine_labels")(scenes, label_field="ground_truth", labels=[one.id])
