@@ -198,7 +198,7 @@ def _questions(scene: Scene, rng: np.random.Generator, count: int, share: float)
 
 def _drill(scene: Scene, rng: np.random.Generator) -> list[Prompt | Lesson]:
     """A noun that is there in several colours: asked, and asked again with one colour, and another, as what is not
-    meant. Nothing but the counter-example tells these questions apart.
+    meant; and with an example besides. Nothing but what is pointed out tells these questions apart.
     """
     things = dict.fromkeys(o.thing for o in scene.objects)
     nouns = [noun for noun in dict.fromkeys(t.noun for t in things) if sum(t.noun == noun for t in things) > 1]
@@ -210,6 +210,7 @@ def _drill(scene: Scene, rng: np.random.Generator) -> list[Prompt | Lesson]:
     return [
         *(narrowing(scene, kinds[int(k)], rng) for k in order),
         Prompt(noun, "positive", tuple(scene.instances(noun))),
+        narrowing(scene, kinds[int(order[0])], rng, example=True),
     ]
 
 

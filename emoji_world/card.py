@@ -52,6 +52,7 @@ _PROMPT_ROWS = {
     "canvas": "one example in another image, pasted beside this one",
     "tokens": "one example in another image, as a token", "noun": "a noun that stands there in several colours",
     "noun_counter": "the noun, and a counter-example of one colour",
+    "noun_both": "the noun, a counter-example, and an example of another colour",
 }
 _OBJECT_ROWS = {
     "box": "a box", "point": "one point", "points": "one point, and a second where the answer was wrong",

@@ -123,6 +123,8 @@ def _questions(
             meant, noun = list(lesson.instances), Concept("noun", (lesson.phrase,))
             yield "noun", noun, None, meant
             yield "noun_counter", noun, Exemplars((boxes[lesson.shown[0]],), (False,)), meant
+            pair = boxes[int(rng.choice(meant))], boxes[lesson.shown[0]]
+            yield "noun_both", noun, Exemplars(pair, (True, False)), meant
 
 
 def _elsewhere(

@@ -89,10 +89,10 @@ def test_where_much_is_pointed_out_counter_examples_are_all_that_tells_questions
     for seed in contrasts[:6]:
         batch = make_batch([draw(seed)], build_tokenizer(), np.random.default_rng(0), prompts=6, lessons=DRILLED + 0.01)
         assert len(batch.rows) == 6
-        signs = [set(row[row >= 0].tolist()) for row in batch.box_labels[:3]]
-        meant = [{tuple(box) for box in boxes.tolist()} for boxes in batch.truth_boxes[:3]]
-        assert signs == [{0}, {0}, set()], "one noun: without one colour, without another, and as it is"
-        assert meant[0] != meant[1] and meant[0] | meant[1] <= meant[2] and meant[0] < meant[2]
+        signs = [set(row[row >= 0].tolist()) for row in batch.box_labels[:4]]
+        meant = [{tuple(box) for box in boxes.tolist()} for boxes in batch.truth_boxes[:4]]
+        assert signs == [{0}, {0}, set(), {0, 1}], "one noun: without one colour, without another, as it is, with both"
+        assert meant[3] == meant[0] != meant[1] and meant[0] | meant[1] <= meant[2] and meant[0] < meant[2]
 
 
 # ---------------------------------------------------------------------------------------------------------- pointing
