@@ -26,6 +26,7 @@ class AskAgain(FindingOperator):
     NAME = "ask_again"
     LABEL = "SAM 3: ask again with examples"
     ABOUT = "Selected labels become examples of a concept, or counter-examples, and it is asked again; can be undone"
+    CHANGES = True
 
     def form(self, ctx: Any) -> types.Property:
         inputs = types.Object()

@@ -23,6 +23,8 @@ class FindingOperator(foo.Operator):
     NAME, LABEL, ABOUT = "", "", ""
     #: what stands in front of the samples in the form: "Look for label errors in …"
     ACTION = "Look at"
+    #: whether labels are different afterwards
+    CHANGES = False
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -92,6 +94,8 @@ class FindingOperator(foo.Operator):
         if ctx.delegated:
             return
         yield ctx.trigger("reload_dataset")
+        if self.CHANGES:
+            yield from seen_anew(ctx)
         if wanted := self.shown(ctx, step.result):
             yield ctx.ops.set_active_fields(list(dict.fromkeys([*(ctx.active_fields or []), *wanted])))
         failed = getattr(step, "failed", 0)
@@ -129,6 +133,15 @@ class FindingOperator(foo.Operator):
             for step in steps:
                 bar.set_iteration(step.done)
         return step.result
+
+
+def seen_anew(ctx: Any) -> Iterator[Any]:
+    """Let the App show labels as they are now: an open sample goes on showing what it was opened with, so it is closed;
+    and labels that may be gone do not stay selected.
+    """
+    yield ctx.ops.clear_selected_labels()
+    yield ctx.ops.close_sample()
+    yield ctx.ops.reload_samples()
 
 
 def add_key(inputs: types.Object, default: str) -> types.Property:

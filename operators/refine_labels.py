@@ -22,6 +22,7 @@ class RefineLabels(FindingOperator):
     NAME = "refine_labels"
     LABEL = "SAM 3: refine labels"
     ABOUT = "Masks for boxes and points: of the selected labels, or of a field; can be undone"
+    CHANGES = True
 
     def form(self, ctx: Any) -> types.Property:
         inputs = types.Object()

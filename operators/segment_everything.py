@@ -11,7 +11,7 @@ from .finding import FindingOperator, kept
 from .form import TINY, add_checkpoint, chosen_checkpoint, default_checkpoint, mark_problems
 
 #: the small checkpoint's masks are coarse, and it knows that
-_TINY = dict(points_per_side=12, pred_iou_thresh=0.6, stability_score_thresh=0.6)
+_TINY = dict(points_per_side=12, pred_iou_thresh=0.75, stability_score_thresh=0.8)
 _USUAL = dict(points_per_side=32, pred_iou_thresh=0.88, stability_score_thresh=0.95)
 
 
@@ -21,6 +21,7 @@ class SegmentEverything(FindingOperator):
     NAME = "segment_everything"
     LABEL = "SAM 3: segment everything"
     ABOUT = "Masks of all that can be told apart, without labels; can be undone"
+    CHANGES = True
 
     def form(self, ctx: Any) -> types.Property:
         inputs = types.Object()

@@ -8,6 +8,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from .finding import seen_anew
 from .form import mark_problems
 
 
@@ -43,6 +44,7 @@ class UndoChange(foo.Operator):
 
         undone = undo_change(ctx.dataset, ctx.params.get("key"))
         ctx.ops.reload_dataset()
+        list(seen_anew(ctx))
         ctx.ops.notify(f"Undone: {undone.what}", variant="success")
 
     def __call__(self, dataset: fo.Dataset, key: str | None = None) -> Any:

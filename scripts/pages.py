@@ -79,6 +79,7 @@ def main() -> None:
     from emoji_world.dataset import CONCEPTS, build_dataset
     from zoo.source import load_model
 
+    fo.config.show_progress_bars = False
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # as the demo does
     foz.load_zoo_model = load_model  # what it calls, once the source is registered
     with tempfile.TemporaryDirectory() as folder:
