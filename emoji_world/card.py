@@ -55,7 +55,8 @@ _PROMPT_ROWS = {
     "noun_both": "the noun, a counter-example, and an example of another colour",
 }
 _OBJECT_ROWS = {
-    "box": "a box", "point": "one point", "points": "one point, and a second where the answer was wrong",
+    "box": "a box", "box_cut": "a box, and cut at it, as `boxes=\"keep\"` does", "point": "one point",
+    "points": "one point, and a second where the answer was wrong",
 }
 
 

@@ -5,7 +5,8 @@
 *Counter-examples*: where a noun stands in a scene in several colours, the noun is asked, and then again with one box
 around what is not wanted. *Another image*: what a box shows in one scene is looked for in another, where it is, where a
 look-alike is, and where neither is, in both ways of :mod:`zoo.engine.bank`. *Objects*: each object is pointed at by its
-box, by one random point on it, and by that point and a second one where the first answer was wrong.
+box, by one random point on it, and by that point and a second one where the first answer was wrong. What a box gives is
+also cut at the box, as ``boxes="keep"`` does.
 """
 
 from __future__ import annotations
@@ -171,6 +172,12 @@ def _objects(
         total.overlaps.setdefault(way, []).extend(
             float((d & m).sum() / (d | m).sum()) for d, m in zip(drawn, masks, strict=True)
         )
+    for outline, mask in zip(by_box, masks, strict=True):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        inside = np.ix_(range(rows[0], rows[-1] + 1), range(columns[0], columns[-1] + 1))
+        drawn = _whole(outline, size)[inside]
+        both, either = (drawn & mask[inside]).sum(), (drawn | mask[inside]).sum()
+        total.overlaps.setdefault("box_cut", []).append(float(both / either))
 
 
 def _box(mask: np.ndarray) -> Box:

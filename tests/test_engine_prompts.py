@@ -149,7 +149,8 @@ def assert_close(one: Found, other: Found) -> None:
     assert one.presence == pytest.approx(other.presence, abs=1e-5)
     assert one.object_score == pytest.approx(other.object_score, abs=1e-5)
     for name in ("confidences", "scores", "boxes", "masks"):
-        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-5, atol=1e-4)
+        # logits reach 20 and more, where single precision itself is 2e-6, through all layers
+        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=5e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("cls_token", [False, True])
