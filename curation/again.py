@@ -23,19 +23,19 @@ if __package__ == "curation":
     from zoo.engine.errors import ConceptError
     from zoo.engine.prompts import Exemplars, box_iou
     from zoo.exemplar_bank import bank_of
-    from zoo.ledger import DEFAULT, Ledger
+    from zoo.ledger import DEFAULT, Ledger, check
     from zoo.marks import corners
     from zoo.provenance import asked_phrases, ledger_of, run_info
-    from zoo.segment import build_model, segment
+    from zoo.segment import build_model, check_images, segment
 else:
     from ..zoo.engine.concepts import parse_concepts
     from ..zoo.engine.errors import ConceptError
     from ..zoo.engine.prompts import Exemplars, box_iou
     from ..zoo.exemplar_bank import bank_of
-    from ..zoo.ledger import DEFAULT, Ledger
+    from ..zoo.ledger import DEFAULT, Ledger, check
     from ..zoo.marks import corners
     from ..zoo.provenance import asked_phrases, ledger_of, run_info
-    from ..zoo.segment import build_model, segment
+    from ..zoo.segment import build_model, check_images, segment
 
 #: of how a concept was asked, what is asked the same way again
 _KEPT = ("floor", "cls_token", "tiles", "conflicts")
@@ -93,8 +93,17 @@ def again_steps(
     """
     dataset = samples._root_dataset
     check_whole(samples)
+    if not isinstance(label_field, str) or not label_field.isidentifier() or label_field.startswith("_"):
+        raise CurationError(f"label_field={label_field!r} must be a plain word like 'sam3'")
     marks_field = marks_field or f"{label_field}_marks"
-    book = ledger_of(dataset, label_field) or Ledger(label_field if label_field.isidentifier() else DEFAULT)
+    if marks_field == label_field:
+        raise CurationError(f"marks_field={marks_field!r} cannot hold the instances as well: choose another")
+    book = ledger_of(dataset, label_field) or Ledger(label_field)
+    try:
+        check_images(samples)
+        check(dataset, book, label_field)
+    except ConceptError as error:
+        raise CurationError(str(error)) from None
     concept = _known_concept(concept, asked_phrases(dataset, book))
     boxes = _boxes(dataset, examples, marks_field)
     marks = {key: _marked(dataset, key, marks_field, concept, some) for key, some in boxes.items()}
@@ -110,24 +119,29 @@ def again_steps(
         raise CurationError(str(error)) from None
     ids = list(dict.fromkeys([*boxes, *(samples.values("id") if elsewhere else ())]))
     yield Step(0, len(ids))  # a form asks so far, and does not want to wait for a model
-    before = Before(dataset, ids, [label_field, marks_field], book, [concept])
+    good = sum(bool(sign) for sign in examples.values())
+    told = [f"{n} {word}{'s' if n != 1 else ''}" for n, word in (
+        (good, "example"), (len(examples) - good, "counter-example"),
+    ) if n]  # fmt: skip
+    what = f"{concept!r} asked again with {' and '.join(told)}"
+    before, failed = Before(dataset, ids, [label_field, marks_field], book, [concept]), 0
+    with before.watching(what):
+        _write(dataset, marks_field, concept, marks)
+        model = _model(dataset, book, concept, marks_field, alone, checkpoint, device, elsewhere=elsewhere)
+        for progress in segment(dataset.select(ids, ordered=True), model, label_field, batch_size=batch_size):
+            failed = progress.failed
+            if progress.done:
+                yield Step(progress.done, progress.total, failed)
+    yield Step(len(ids), len(ids), failed, before.keep(what))
+
+
+def _write(dataset: fo.Dataset, marks_field: str, concept: str, marks: Mapping[str, list[fo.Detection]]) -> None:
+    """Store the marks of a concept, sample id → all that there are; other concepts' stay."""
     _declare(dataset, marks_field)
     for sample in dataset.select(list(marks)).select_fields(marks_field).iter_samples(autosave=True):
         held = [] if sample[marks_field] is None else sample[marks_field].detections
         others = [mark for mark in held if mark.label != concept]
         sample[marks_field] = fo.Detections(detections=[*others, *marks[sample.id]])
-    model = _model(dataset, book, concept, marks_field, alone, checkpoint, device, elsewhere=elsewhere)
-    progress = None
-    chosen = dataset.select(ids, ordered=True)
-    for progress in segment(chosen, model, label_field, batch_size=batch_size):
-        if progress.done:
-            yield Step(progress.done, progress.total, progress.failed)
-    good = sum(bool(sign) for sign in examples.values())
-    told = [f"{n} {word}{'s' if n != 1 else ''}" for n, word in (
-        (good, "example"), (len(examples) - good, "counter-example"),
-    ) if n]  # fmt: skip
-    change = before.keep(f"{concept!r} asked again with {' and '.join(told)}")
-    yield Step(len(ids), len(ids), progress.failed if progress else 0, change)
 
 
 def _known_concept(concept: Any, asked: Mapping[str, list[str]]) -> str:

@@ -5,6 +5,7 @@ Whatever makes a change, the model or a person's decision, the pattern is one: l
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,17 @@ class Before:
         known = {} if book is None else run_info(dataset, book.name).get("concepts") or {}
         self._entries = {label: known.get(label) for label in self._concepts}
         self._held = {sample: (labels, numbers) for sample, labels, numbers in self._look()}
+
+    @contextlib.contextmanager
+    def watching(self, what: str) -> Iterator[None]:
+        """Let changes happen. What is cut short, by an error or by whoever watches, can be undone as far as it came."""
+        try:
+            yield
+        except BaseException:
+            change = self.keep(f"{what}, cut short")
+            if not change.samples:
+                self._dataset.delete_run(change.key)
+            raise
 
     def keep(self, what: str) -> Change:
         """Store what became different since, so that it can be undone.

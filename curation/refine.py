@@ -26,6 +26,7 @@ if __package__ == "curation":
     from zoo.ledger import DEFAULT, Ledger, write_error
     from zoo.provenance import asked_checkpoint, ledger_of
     from zoo.refine import redraw
+    from zoo.segment import check_images
     from zoo.source import load_model
 else:
     from ..zoo.engine.checkpoint import FACEBOOK, TINY_NAME, has_gated
@@ -34,6 +35,7 @@ else:
     from ..zoo.ledger import DEFAULT, Ledger, write_error
     from ..zoo.provenance import asked_checkpoint, ledger_of
     from ..zoo.refine import redraw
+    from ..zoo.segment import check_images
     from ..zoo.source import load_model
 
 _LISTS = {fo.Detections: "detections", fo.Keypoints: "keypoints"}
@@ -100,6 +102,10 @@ def refine_steps(
     dataset = samples._root_dataset
     check_whole(samples)
     kind = _check_fields(dataset, label_field, into)
+    try:
+        check_images(samples)
+    except ConceptError as error:
+        raise CurationError(str(error)) from None
     part = f"{label_field}.{_LISTS[kind]}"
     wanted = None if labels is None else set(labels)
     if odd := next((key for key in wanted or () if not ObjectId.is_valid(key)), None):
@@ -123,17 +129,17 @@ def refine_steps(
         raise CurationError(str(error)) from None
     target = into or label_field
     before = Before(dataset, ids, [target])
-    _declare(dataset, target, book)
-    failed = 0
-    for done, sample in enumerate(dataset.select(ids, ordered=True), 1):
-        try:
-            _draw(model, sample, label_field, kind, wanted, target)
-        except (ConceptError, ImageError) as error:
-            write_error(sample, book, f"{label_field}: {error}")
-            failed += 1
-        sample.save()
-        yield Step(done, len(ids), failed)
-    what = f"masks drawn for {label_field!r}" + (f", in {into!r}" if into else "")
+    what, failed = f"masks drawn for {label_field!r}" + (f", in {into!r}" if into else ""), 0
+    with before.watching(what):
+        _declare(dataset, target, book)
+        for done, sample in enumerate(dataset.select(ids, ordered=True), 1):
+            try:
+                _draw(model, sample, label_field, kind, wanted, target)
+            except (ConceptError, ImageError) as error:
+                write_error(sample, book, f"{label_field}: {error}")
+                failed += 1
+            sample.save()
+            yield Step(done, len(ids), failed)
     yield Step(len(ids), len(ids), failed, before.keep(what))
 
 

@@ -18,14 +18,14 @@ if __package__ == "curation":
     from zoo.engine.errors import ConceptError
     from zoo.engine.everything import EverythingSettings
     from zoo.ledger import DEFAULT, Ledger
-    from zoo.segment import draw
+    from zoo.segment import check_images, draw
     from zoo.source import load_model
 else:
     from ..zoo.engine.concepts import check_whole as check_whole_number
     from ..zoo.engine.errors import ConceptError
     from ..zoo.engine.everything import EverythingSettings
     from ..zoo.ledger import DEFAULT, Ledger
-    from ..zoo.segment import draw
+    from ..zoo.segment import check_images, draw
     from ..zoo.source import load_model
 
 
@@ -84,6 +84,7 @@ def everything_steps(
         min_mask_region_area=min_mask_region_area,
     )
     try:
+        check_images(samples)
         EverythingSettings(**grid)
         check_whole_number(batch_size, "batch_size", 1)
     except ConceptError as error:
@@ -93,8 +94,9 @@ def everything_steps(
         "concepts/sam3-image", operation_mode="everything", device=device,
         checkpoint=checkpoint or usual_checkpoint(dataset, Ledger(DEFAULT)), **grid,
     )
-    before = Before(dataset, samples.values("id"), [label_field])
-    for progress in draw(samples, model, label_field, batch_size=batch_size):
-        yield Step(progress.done, progress.total, progress.failed)
-    change = before.keep(f"everything in sight, in {label_field!r}")
-    yield Step(progress.total, progress.total, progress.failed, change)
+    before, what, failed = Before(dataset, samples.values("id"), [label_field]), f"everything, in {label_field!r}", 0
+    with before.watching(what):
+        for progress in draw(samples, model, label_field, batch_size=batch_size):
+            failed = progress.failed
+            yield Step(progress.done, progress.total, failed)
+    yield Step(len(samples), len(samples), failed, before.keep(what))

@@ -69,6 +69,21 @@ def test_what_was_done_is_counted_and_taken_back_byte_for_byte(zoo):
     assert recorded_changes(zoo) == [] and zoo.list_runs(method="sam3_change") == []
 
 
+def test_what_is_cut_short_can_be_undone_as_far_as_it_came(zoo):
+    before = stored(zoo)
+    watched = Before(zoo, zoo.values("id"), [FIELD])
+    with pytest.raises(RuntimeError), watched.watching("drawn"):
+        edit(zoo)
+        raise RuntimeError("no power")
+    (change,) = recorded_changes(zoo)
+    assert change.what == "drawn, cut short" and change.samples == 5
+    undo_change(zoo)
+    assert [one.get(FIELD) for one in stored(zoo)] == [one.get(FIELD) for one in before]
+    with pytest.raises(RuntimeError), Before(zoo, zoo.values("id"), [FIELD]).watching("drawn"):
+        raise RuntimeError("no power")
+    assert recorded_changes(zoo) == []
+
+
 def test_nothing_done_is_recorded_as_that(zoo):
     change = Before(zoo, zoo.values("id"), [FIELD]).keep("nothing")
     assert str(change) == "nothing: nothing is different, in 0 samples"

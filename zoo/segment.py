@@ -56,7 +56,7 @@ def segment(
             answers to another question
     """
     check_whole(batch_size, "batch_size", 1)
-    _check_images(samples)
+    check_images(samples)
     dataset = samples._root_dataset
     check(dataset, model.ledger, label_field)
     if skip_existing or model.skip_existing:
@@ -100,7 +100,7 @@ def draw(
             something else
     """
     check_whole(batch_size, "batch_size", 1)
-    _check_images(samples)
+    check_images(samples)
     ids = samples.values("id")
     yield Progress(0, len(ids), 0, 0)
     yield from _in_stretches(samples._root_dataset, ids, model, label_field, batch_size, num_workers)
@@ -120,7 +120,12 @@ def _in_stretches(
             yield Progress(start + len(part), len(ids), totals["failed"], totals["instances"])
 
 
-def _check_images(samples: fo.core.collections.SampleCollection) -> None:
+def check_images(samples: fo.core.collections.SampleCollection) -> None:
+    """Refuse what is not images.
+
+    Raises:
+        ConceptError: says what it is
+    """
     if samples.media_type != fo.core.media.IMAGE and len(samples):
         raise ConceptError(
             f"{samples._root_dataset.name!r} holds {samples.media_type} samples; concept segmentation needs images"
