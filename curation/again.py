@@ -12,6 +12,7 @@ from typing import Any
 import fiftyone as fo
 from bson import ObjectId
 
+from .answers import ledgers_of
 from .changes import Before, Change
 from .checks import check_whole
 from .errors import CurationError
@@ -104,8 +105,10 @@ def again_steps(
         check(dataset, book, label_field)
     except ConceptError as error:
         raise CurationError(str(error)) from None
+    if label_field not in dataset.get_field_schema() and ledgers_of(dataset):
+        raise CurationError(f"label_field={label_field!r} holds no instances; those of {dataset.name!r} are elsewhere")
     concept = _known_concept(concept, asked_phrases(dataset, book))
-    boxes = _boxes(dataset, examples, marks_field)
+    boxes = _boxes(samples, examples, marks_field)
     marks = {key: _marked(dataset, key, marks_field, concept, some) for key, some in boxes.items()}
     words = _words(dataset, book, concept)
     try:
@@ -153,8 +156,11 @@ def _known_concept(concept: Any, asked: Mapping[str, list[str]]) -> str:
     return next((label for label in asked if label.casefold() == one.label.casefold()), one.label)
 
 
-def _boxes(dataset: fo.Dataset, examples: Any, marks_field: str) -> dict[str, list[tuple[fo.Detection, bool]]]:
+def _boxes(
+    samples: fo.core.collections.SampleCollection, examples: Any, marks_field: str
+) -> dict[str, list[tuple[fo.Detection, bool]]]:
     """Sample id → the labels that were chosen there, and what each is."""
+    dataset = samples._root_dataset
     if not isinstance(examples, Mapping) or not examples:
         raise CurationError(f"examples must map ids of labels to True or False, got {examples!r}")
     for key, sign in examples.items():
@@ -165,19 +171,23 @@ def _boxes(dataset: fo.Dataset, examples: Any, marks_field: str) -> dict[str, li
     schema = dataset.get_field_schema()
     if marks_field in schema and getattr(schema[marks_field], "document_type", None) is not fo.Detections:
         raise CurationError(f"marks_field={marks_field!r} holds {schema[marks_field]}: choose another field")
+    unmarked = f"{marks_field}.detections.sam_label" not in dataset.get_field_schema(flat=True)
+    if marks_field in schema and unmarked and dataset.count(f"{marks_field}.detections"):
+        raise CurationError(f"marks_field={marks_field!r} holds labels that are no marks: choose another field")
     found: dict[str, list[tuple[fo.Detection, bool]]] = {}
     missing = set(examples)
     for name, field in schema.items():
         if getattr(field, "document_type", None) is not fo.Detections or not missing:
             continue
-        for sample in dataset.select_labels(ids=list(missing), fields=name).select_fields(name):
+        for sample in samples.select_labels(ids=list(missing), fields=name).select_fields(name):
             for label in sample[name].detections if sample[name] is not None else ():
                 if label.id in missing:
                     found.setdefault(sample.id, []).append((label, bool(examples[label.id])))
                     missing.discard(label.id)
     if missing:
         raise CurationError(
-            f"{min(missing)!r} is no label of images in {dataset.name!r}: choose labels of a field of Detections"
+            f"examples: {min(missing)!r} is no label of these samples of {dataset.name!r}: choose labels of a field of "
+            "Detections"
         )
     return found
 

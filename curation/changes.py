@@ -6,10 +6,12 @@ Whatever makes a change, the model or a person's decision, the pattern is one: l
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import bson
 import fiftyone as fo
 from bson import json_util
 
@@ -152,7 +154,7 @@ def recorded_changes(dataset: fo.Dataset) -> list[Change]:
 def undo_change(dataset: fo.Dataset, key: str | None = None) -> Change:
     """Put back what a change did away with, take away what it added, and forget it.
 
-    Labels that were edited since keep what the change had not touched.
+    Labels that were edited since keep what the change had not touched; labels that it added stay if they were edited.
 
     Args:
         dataset: the dataset, or a view of it.
@@ -198,12 +200,14 @@ def restore_labels(sample: Any, field: str, state: Mapping[str, Any]) -> None:
         sample: the sample.
         field: of ``Detections``.
         state: ``removed``: labels as dictionaries; ``changed``: id → attribute → what it was; ``order``: of ids, or
-            None; and perhaps ``added``: ids; ``none``: whether the field was empty.
+            None; and perhaps ``added``: id → digest, of labels that go, unless somebody edited them since; ``none``:
+            whether the field was empty.
     """
     held = sample[field]
     if held is None:  # somebody deleted all of them since
         return
-    here = {label.id: label for label in held.detections if label.id not in state.get("added", ())}
+    added = state.get("added") or {}
+    here = {label.id: label for label in held.detections if added.get(label.id) != _digest(label.to_dict())}
     for key, attributes in state["changed"].items():
         if key in here:
             now = here[key].to_dict() | attributes
@@ -244,8 +248,14 @@ def _difference(before: list[dict] | None, after: list[dict] | None) -> dict[str
     }
     return {
         "order": list(old), "removed": [one for key, one in old.items() if key not in new], "changed": changed,
-        "added": [key for key in new if key not in old], "none": before is None,
+        "added": {key: _digest(one) for key, one in new.items() if key not in old}, "none": before is None,
     }  # fmt: skip
+
+
+def _digest(label: dict[str, Any]) -> str:
+    """Of a label as it is stored; fields that were declared since, and are empty, make no difference."""
+    said = {name: value for name, value in sorted(label.items()) if value is not None}
+    return hashlib.sha256(bson.encode(said)).hexdigest()[:16]
 
 
 def _before(dataset: fo.Dataset, key: str) -> tuple[dict[str, Any], Ledger | None]:

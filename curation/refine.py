@@ -65,8 +65,8 @@ def refine_labels(
         **settings: of :func:`refine_steps`: ``into`` and so on.
 
     Returns:
-        what was done; :func:`~curation.changes.undo_change` takes it back. A sample whose image cannot be read, or
-        whose labels cannot be used, keeps them, and says why in the ledger's error field.
+        what was done; :func:`~curation.changes.undo_change` takes it back. A sample whose image cannot be read keeps
+        its labels, as does a label that cannot be used; the ledger's error field says why.
 
     Raises:
         CurationError: before anything is changed, see :func:`refine_steps`.
@@ -107,7 +107,11 @@ def refine_steps(
     except ConceptError as error:
         raise CurationError(str(error)) from None
     part = f"{label_field}.{_LISTS[kind]}"
+    if isinstance(labels, str):
+        raise CurationError(f"labels must be a list of ids, got {labels!r}: write [{labels!r}]")
     wanted = None if labels is None else set(labels)
+    if wanted is not None and not wanted:
+        raise CurationError("labels=[]: no label is chosen. Leave it out to draw all")
     if odd := next((key for key in wanted or () if not ObjectId.is_valid(key)), None):
         raise CurationError(f"labels: {odd!r} is no id of a label")
     chosen = samples if wanted is None else samples.match_labels(ids=list(wanted), fields=label_field)
@@ -133,13 +137,16 @@ def refine_steps(
     with before.watching(what):
         _declare(dataset, target, book)
         for done, sample in enumerate(dataset.select(ids, ordered=True), 1):
-            try:
-                _draw(model, sample, label_field, kind, wanted, target)
-            except (ConceptError, ImageError) as error:
-                write_error(sample, book, f"{label_field}: {error}")
+            reasons = _draw(model, sample, label_field, kind, wanted, target)
+            held = sample[book.error] or ""
+            if reasons:
+                write_error(sample, book, f"{label_field}: {'; '.join(reasons)}")
                 failed += 1
+            elif held.startswith(f"{label_field}: "):  # what went well clears what went wrong before
+                sample[book.error] = None
             sample.save()
             yield Step(done, len(ids), failed)
+    what += f"; {failed} samples failed, see {book.error}" if failed else ""
     yield Step(len(ids), len(ids), failed, before.keep(what))
 
 
@@ -150,13 +157,20 @@ def usual_checkpoint(dataset: fo.Dataset, book: Ledger) -> str:
 
 def _draw(
     model: Any, sample: fo.Sample, label_field: str, kind: type, wanted: set[str] | None, target: str
-) -> None:
+) -> list[str]:
+    """Draw the labels of a sample; why some, or all, of them cannot be drawn."""
     labels = [label for label in sample[label_field][_LISTS[kind]] if wanted is None or label.id in wanted]
-    drawn = {label.id: label for label in redraw(model, read_image(sample.filepath), labels)}
+    try:
+        made, reasons = redraw(model, read_image(sample.filepath), labels)
+    except ImageError as error:
+        return [str(error)]
+    drawn = {label.id: label for label in made}
     held = [] if sample[target] is None else sample[target].detections
     there = {label.id for label in held}
     joined = [drawn.get(label.id, label) for label in held]
-    sample[target] = fo.Detections(detections=[*joined, *(d for key, d in drawn.items() if key not in there)])
+    if drawn:
+        sample[target] = fo.Detections(detections=[*joined, *(d for key, d in drawn.items() if key not in there)])
+    return reasons
 
 
 def _check_fields(dataset: fo.Dataset, label_field: str, into: str | None) -> type:

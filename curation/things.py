@@ -99,4 +99,6 @@ def everything_steps(
         for progress in draw(samples, model, label_field, batch_size=batch_size):
             failed = progress.failed
             yield Step(progress.done, progress.total, failed)
+    if not dataset.select(samples.values("id")).count(f"{label_field}.detections"):
+        what += " (nothing is good and stable enough: lower pred_iou_thresh and stability_score_thresh)"
     yield Step(len(samples), len(samples), failed, before.keep(what))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -123,6 +124,10 @@ class FindingOperator(foo.Operator):
         """
         import fiftyone.core.utils as fou
 
+        try:
+            inspect.signature(self.steps()).bind(sample_collection, **settings)
+        except TypeError as error:  # in the words of what was called
+            raise TypeError(f"{self.NAME}: {error}") from None
         steps = self.steps()(sample_collection, **settings)
         step = next(steps)
         if delegate:

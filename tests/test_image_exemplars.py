@@ -250,3 +250,12 @@ def test_another_way_to_ask_is_another_question(scenes):
     model = load_model("concepts/sam3-tiny-image", classes=["dog"], box_prompt_field="marks")
     with pytest.raises(ConceptError, match="'dog' was asked before with prompts"):
         list(segment(scenes, model, skip_existing=True))
+
+
+def test_examples_that_are_nowhere_are_refused_before_anything_runs(new_dataset):
+    dataset = new_dataset([fo.Sample("/none/there.png")])
+    for said in (dict(exemplars_of=["cap"]), dict(exemplars_alone=True), dict(exemplars_required=True)):
+        model = load_model("concepts/sam3-tiny-image", classes=["fox"], **said)
+        with pytest.raises(ConceptError, match=f"{next(iter(said))} needs examples"):
+            dataset.apply_model(model, label_field="sam3", progress=False)
+    assert "sam3" not in dataset.get_field_schema()

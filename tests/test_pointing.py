@@ -145,19 +145,29 @@ def test_points_become_masks_in_a_field_of_their_own(scenes):
     assert drawn.label == "cap" and drawn.id == sample.clicks.keypoints[0].id and overlap(drawn, cap) > 0.4
 
 
-def test_a_sample_that_cannot_be_drawn_costs_itself(scenes, tmp_path):
+def test_a_sample_and_a_label_that_cannot_be_drawn_cost_themselves(scenes, tmp_path):
     first, second, _ = scenes
-    first.filepath = str(tmp_path / "gone.jpg")
+    path, first.filepath = first.filepath, str(tmp_path / "gone.jpg")
+    box = second.ground_truth.detections[0].bounding_box
     second.ground_truth.detections[0].bounding_box = [0.5, 0.5, 0.0, 0.1]
     first.save()
     second.save()
     before = stored(scenes)
     change = refine_labels(scenes, "ground_truth", progress=False)
-    assert change.samples == 1 and change.changed == len(scenes.last().ground_truth.detections)
+    assert change.samples == 2 and change.what.endswith("; 2 samples failed, see sam3_error")
+    assert change.changed == sum(len(s.ground_truth.detections) for s in list(scenes)[1:]) - 1
     after = stored(scenes)
-    assert [row["ground_truth"] for row in after[:2]] == [row["ground_truth"] for row in before[:2]]
+    assert after[0]["ground_truth"] == before[0]["ground_truth"]
+    assert after[1]["ground_truth"]["detections"][0] == before[1]["ground_truth"]["detections"][0]
     reasons = scenes.values("sam3_error")
     assert "gone.jpg does not exist" in reasons[0] and "A box must have an area" in reasons[1] and reasons[2] is None
+    first, second, _ = scenes
+    first.filepath, second.ground_truth.detections[0].bounding_box = path, box
+    first.save()
+    second.save()
+    refine_labels(scenes, "ground_truth", progress=False)
+    scenes.reload()
+    assert scenes.values("sam3_error") == [None] * 3, "what went well clears what went wrong before"
 
 
 @pytest.mark.parametrize(("said", "words"), [
@@ -165,6 +175,8 @@ def test_a_sample_that_cannot_be_drawn_costs_itself(scenes, tmp_path):
     (dict(label_field="frames.boxes"), "Labels of frames are drawn by tracking them"),
     (dict(labels=["cap"]), "'cap' is no id of a label"),
     (dict(labels=["0" * 24]), "is no label of 'ground_truth' in these samples"),
+    (dict(labels="0" * 24), "labels must be a list of ids"),
+    (dict(labels=[]), "no label is chosen"),
     (dict(into="filepath"), "into='filepath' holds"),
     (dict(into="two words"), "must be the name of a field"),
     (dict(boxes="shrink"), "boxes must be one of 'keep', 'fit', got 'shrink'"),
@@ -236,8 +248,11 @@ def test_something_new_is_shown_without_a_word(scenes):
     ("cap", {}, {}, "examples must map ids of labels to True or False"),
     ("cap", {"cap": True}, {}, "'cap' is no id of a label"),
     ("cap", {"0" * 24: "yes"}, {}, "is True, an example, or False, a counter-example: got 'yes'"),
-    ("cap", {"0" * 24: True}, {}, "is no label of images in"),
+    ("cap", {"0" * 24: True}, {}, "is no label of these samples"),
     ("cap", {"first": True}, dict(marks_field="filepath"), "marks_field='filepath' holds"),
+    ("cap", {"first": True}, dict(marks_field="ground_truth"), "holds labels that are no marks"),
+    ("cap", {"first": True}, dict(label_field="ground_truth"), "already holds Detections that this model did not make"),
+    ("cap", {"first": True}, dict(label_field="sam4"), "label_field='sam4' holds no instances"),
     ("cap", {"first": True}, dict(nonsense=1), "has no setting 'nonsense'"),
 ])  # fmt: skip
 def test_what_cannot_be_asked_again_is_refused_before_anything_changes(scenes, concept, examples, settings, words):
@@ -247,6 +262,8 @@ def test_what_cannot_be_asked_again_is_refused_before_anything_changes(scenes, c
         ask_again(scenes, concept, {first if k == "first" else k: v for k, v in examples.items()},
                   **settings, progress=False)  # fmt: skip
     assert stored(scenes) == before and not recorded_changes(scenes)
+    with pytest.raises(CurationError, match="is no label of these samples"):
+        ask_again(scenes.limit(0), "cap", {first: True}, progress=False)
 
 
 def test_the_same_thing_cannot_be_meant_and_not_meant(scenes):
@@ -401,5 +418,7 @@ def test_operators_are_called_from_python_with_labels_by_id(scenes):
     assert refined.changed == 1 and again.what == "'book' asked again with 1 example"
     view = scenes.match(F("ground_truth.detections.label").contains(["book"]))
     assert len(view) and foo.get_operator(f"{PLUGIN}/undo_change")(view) == again
+    with pytest.raises(TypeError, match="ask_again: missing a required argument: 'examples'"):
+        foo.get_operator(f"{PLUGIN}/ask_again")(scenes, concept="book")
     with pytest.raises(ValueError, match="no field of boxes"):  # the plugin's CurationError is a class of its own
         foo.get_operator(f"{PLUGIN}/refine_labels")(scenes, label_field="nothing")

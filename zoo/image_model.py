@@ -105,7 +105,8 @@ class Sam3ImageModel(Asking, Answering):
         unknown = sorted(set(self.needs_fields) - {"prompt_field", "box_prompt_field"})
         if unknown:
             raise ConceptError(f"Unknown argument {unknown[0]!r}: this model takes prompt_field, box_prompt_field")
-        if not self.asked_always() and not self._prompt_field() and not self._examples():
+        examples = self._examples()  # refuses what makes no sense without a field of examples
+        if not self.asked_always() and not self._prompt_field() and not examples:
             raise ConceptError(
                 'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"], or give '
                 "prompt_field=... with phrases for each sample, or box_prompt_field=... with examples"

@@ -15,7 +15,7 @@ from .visual_model import Sam3VisualModel
 
 def redraw(
     model: Sam3VisualModel, image: np.ndarray, labels: Sequence[fo.Detection | fo.Keypoint]
-) -> list[fo.Detection]:
+) -> tuple[list[fo.Detection], list[str]]:
     """The same labels with masks of what they mark; each is one object, whatever its ``index``.
 
     Args:
@@ -24,22 +24,19 @@ def redraw(
         labels: boxes, or points of which one is on the object
 
     Returns:
-        in order, with the ids, labels and attributes that they had
-
-    Raises:
-        ConceptError: a label cannot be used; says which
+        those that can be drawn, in order, with the ids, labels and attributes that they had; and why others cannot
     """
-    objects = []
+    objects, reasons = [], []
     for label in labels:
         try:
             marked = marked_object(label)
             if marked is None or marked.prompt.box is None and not any(marked.prompt.on):
                 raise ConceptError("points need one that is known, and on the object")
+            objects.append(marked)
         except ConceptError as error:
-            raise ConceptError(f"{label.label or 'label'} {label.id}: {error}") from None
-        objects.append(marked)
+            reasons.append(f"{label.label or 'label'} {label.id}: {error}")
     if not objects:
-        return []
+        return [], reasons
     size = image.shape[:2]
     features = model.detector.encode_images(to_square(image, model.detector.checkpoint.side)[None], [size], tokens=True)
     outlines = model.segmenter.outlines(
@@ -47,4 +44,4 @@ def redraw(
         choice=model.choice,
     )
     keep = model.boxes == "keep"
-    return [outlined(one, drawn, size, keep_box=keep) for one, drawn in zip(objects, outlines, strict=True)]
+    return [outlined(one, o, size, keep_box=keep) for one, o in zip(objects, outlines, strict=True)], reasons
