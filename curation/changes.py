@@ -55,7 +55,8 @@ class Change:
 
     def __str__(self) -> str:
         parts = [f"{n} {word}" for n, word in zip((self.added, self.removed, self.changed), _WORDS, strict=True) if n]
-        return f"{self.what}: {', '.join(parts) or 'nothing is different'}, in {self.samples} samples"
+        where = f"{self.samples} sample{'s' if self.samples != 1 else ''}"
+        return f"{self.what}: {', '.join(parts) or 'nothing is different'}, in {where}"
 
 
 _WORDS = ("labels added", "gone", "changed")

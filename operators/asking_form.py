@@ -11,9 +11,10 @@ from fiftyone.operators import types
 #: settings of the model that the form, and a call from Python, may give
 NAMES = ("box_prompt_field", "exemplars_alone", "exemplars_required", "exemplars_of", "tiles", "conflicts", "floor")
 
+#: labels are short, because a slider leaves them little room
 _SLIDERS = {
-    "nms_thresh": "Duplicates of one concept: overlap from which on the less confident goes (1: never)",
-    "cross_nms_thresh": "The same across concepts",
+    "nms_thresh": ("Doubles", "1: never. Of two instances of one concept that overlap so much, one goes"),
+    "cross_nms_thresh": ("Across", "The same of instances of different concepts"),
 }
 _PIXELS = {
     "fill_holes": "Fill holes of up to so many pixels", "min_component": "Drop pieces of fewer pixels",
@@ -51,8 +52,9 @@ def add_asking(inputs: types.Object, ctx: Any) -> None:
         "tile_size", default=0, min=0, label="Tiles, in pixels",
         description="Large images are looked at in parts, too, for small things; 0: as a whole only",
     )  # fmt: skip
-    for name, label in _SLIDERS.items():
-        inputs.float(name, default=1.0, min=0.05, max=1.0, label=label, view=types.SliderView())
+    for name, (label, words) in _SLIDERS.items():
+        view = types.SliderView()
+        inputs.float(name, default=1.0, min=0.05, max=1.0, label=label, description=words, view=view)
     for name, label in _PIXELS.items():
         inputs.int(name, default=0, min=0, label=label)
 

@@ -30,7 +30,7 @@ class SegmentEverything(FindingOperator):
         add_checkpoint(inputs, ctx)
         usual = _usual(ctx.params)
         inputs.int("points_per_side", default=usual["points_per_side"], min=1, label="Points along each side")
-        for name, label in (("pred_iou_thresh", "Least quality"), ("stability_score_thresh", "Least stability")):
+        for name, label in (("pred_iou_thresh", "Quality"), ("stability_score_thresh", "Stability")):
             inputs.float(name, default=usual[name], min=0.0, max=1.0, label=label, view=types.SliderView())
         inputs.int("min_mask_region_area", default=0, min=0, label="Least area, in pixels")
         mark_problems(inputs, {"field": field}, {"field": self.problem(ctx)})

@@ -48,8 +48,8 @@ class SegmentRegions(foo.Operator):
         inputs.str("label_field", default="regions", label="Label field", description="Masks go here")
         inputs.str("ledger", default="sam3", label="Ledger", description="Presence goes to <ledger>_presence")
         inputs.float(
-            "confidence_thresh", default=0.5, min=0.0, max=1.0, label="Presence from which on a concept is there",
-            view=types.SliderView(),
+            "confidence_thresh", default=0.5, min=0.0, max=1.0, label="Threshold",
+            description="Presence from which on a concept is there", view=types.SliderView(),
         )  # fmt: skip
         add_checkpoint(inputs, ctx)
         said = ctx.params.get("classes")
