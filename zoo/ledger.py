@@ -104,6 +104,11 @@ class Ledger:
         return f"{self.name}_verified"
 
     @property
+    def exhaustive(self) -> str:
+        """What people said of a concept's instances: true if all of them are labelled, false if some are not."""
+        return f"{self.name}_exhaustive"
+
+    @property
     def calibrated(self) -> str:
         """Presence as a probability, by a calibration on known pairs."""
         return f"{self.name}_calibrated"
@@ -119,7 +124,7 @@ class Ledger:
     def path(self, kind: str, label: str | None = None) -> str:
         """Path of a field from the sample: ``path("presence", "dog")`` -> ``"sam3_presence.dog"``.
 
-        ``kind``: ``presence``, ``score``, ``count``, ``error``, ``verified`` or ``calibrated``.
+        ``kind``: ``presence``, ``score``, ``count``, ``error``, ``verified``, ``exhaustive`` or ``calibrated``.
         """
         path = ("frames." if self.frames else "") + getattr(self, kind)
         return path if label is None else f"{path}.{field_of(label)}"
