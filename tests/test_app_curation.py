@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import re
-import time
-from contextlib import suppress
 
 import fiftyone as fo
 import numpy as np
 import pytest
-from support.browser import drag, eventually, open_dataset, screenshot
+from support.browser import drag, eventually, screenshot
 from support.ledgers import ask
+from support.panel import (
+    MODAL,
+    TABS,
+    attempt,
+    choose,
+    clipped,
+    concept_box,
+    execute,
+    filled_in,
+    has_rows,
+    in_grid,
+    open_panel,
+    panel,
+    picture,
+    press,
+    reads,
+    row_button,
+    seen,
+    settled,
+    tab,
+)
 
 from curation.answers import read_answers, thresholds_of
 from curation.charts import edges
@@ -26,11 +44,6 @@ from emoji_world.dataset import CONCEPTS, build_dataset
 from emoji_world.demo import curate
 from zoo.sidebar import show
 from zoo.source import load_model
-
-TABS = ("Presence", "Hard negatives", "Label errors", "Confusions", "Thresholds")
-PANEL = "[data-cy=panel-content-concepts]"
-MODAL = "[data-cy=operators-prompt-modal]"
-ROWS = 8
 
 
 @pytest.fixture
@@ -184,45 +197,19 @@ def test_a_concept_that_was_not_asked_can_be(app, browser_page, scenes):
     ask(scenes, {"dog": [0.9, 0.2, 0.1, None], "red fire truck": 0.4})
     open_panel(page, app, scenes)
     has_counts(page, overview(read_answers(scenes, concepts=["dog"]), "dog"))
-    for name, button in zip(TABS[1:], ("hard negatives", "label errors", "confusions", "thresholds"), strict=True):
+    offers = (
+        "Find hard negatives", "Find label errors", "Find confusions", "Pick thresholds", "Build a review queue",
+        "Choose a training subset",
+    )  # fmt: skip
+    for name, button in zip(TABS[1:], offers, strict=True):
         tab(page, name)  # nothing was looked for yet
-        panel(page).get_by_role("button", name=re.compile(f"(Find|Pick) {button}$")).wait_for()
+        panel(page).get_by_role("button", name=re.compile(f"{button}$")).wait_for()
         assert clipped(page) == []
     told = "'fire engine' was not asked of this dataset; the nearest that were: 'red fire truck'"
     attempt(page, lambda: choose(page, "fire engine"), lambda: told in seen(page))
     assert clipped(page) == []
     press(page, "Ask SAM 3 for 'fire engine'")
     page.locator(MODAL).get_by_text("fire engine", exact=True).wait_for()
-
-
-# --- what a person does ---
-
-
-def open_panel(page, url, dataset):
-    """Open a dataset, and the panel beside its grid."""
-    open_dataset(page, url, dataset.name)
-    page.locator("[data-cy=new-panel-btn]").first.click()
-    page.locator("[data-cy=new-panel-option-concepts]").click()
-    panel(page).wait_for()
-    settled(page)
-
-
-def choose(page, concept):
-    concept_box(page).click()
-    concept_box(page).fill(concept)
-    page.keyboard.press("Enter")
-    settled(page)
-
-
-def tab(page, name):
-    wanted = panel(page).get_by_role("tab", name=name, exact=True)
-    attempt(page, wanted.click, lambda: wanted.get_attribute("aria-selected") == "true")
-    settled(page)
-
-
-def press(page, name):
-    """Press a button of the panel; with an icon, the icon's name comes first."""
-    panel(page).get_by_role("button", name=re.compile(rf"^(\w+\s*)?{re.escape(name)}$")).click()
 
 
 def click_bar(page, place):
@@ -234,59 +221,12 @@ def click_bar(page, place):
     page.mouse.up()
 
 
-def execute(page):
-    """Run what a form says, and close what it answers."""
-    button = page.locator(MODAL).get_by_role("button", name="Execute", exact=True)
-    eventually(page, button.is_enabled)
-    button.click()
-    page.locator(MODAL).get_by_role("button", name="Close").click()
-    page.locator(MODAL).wait_for(state="detached")
-
-
-def attempt(page, act, holds):
-    """Do something, and again if nothing comes of it: what is drawn anew at that moment does not feel a click."""
-    for patience in (15, 30, 60):
-        act()
-        with suppress(AssertionError):
-            return eventually(page, holds, patience)
-    return eventually(page, holds, 1)
-
-
-# --- what a person sees ---
-
-
-def panel(page):
-    return page.locator(PANEL)
-
-
 def bars(page):
     return panel(page).locator(".js-plotly-plot .bars .point path")
 
 
-def concept_box(page):
-    return panel(page).get_by_role("combobox").first
-
-
-def row_button(page, row, place=0):
-    return panel(page).locator("tbody tr").nth(row).locator("button").nth(place)
-
-
 def thumb_at(page):
     return float(panel(page).locator(".MuiSlider-root input").last.input_value())
-
-
-def filled_in(page):
-    """What the boxes of the form hold."""
-    return [box.input_value() for box in page.locator(MODAL).locator("input").all()]
-
-
-def seen(page):
-    """The panel's words, in a row."""
-    return " ".join(panel(page).inner_text().split())
-
-
-def reads(page, text):
-    eventually(page, lambda: text in seen(page))
 
 
 def has_counts(page, counted):
@@ -298,64 +238,6 @@ def counts_of(counted):
         f"{counted.present} present · {counted.absent} absent · {counted.uncertain} in doubt · "
         f"{counted.suppressed} phantoms · {counted.without_instances} present without an instance · "
         f"{counted.instances} instances"
-    )
-
-
-def has_rows(page, texts, count=None):
-    """The table's first rows hold these texts, one each; all rows are there, as far as they are shown."""
-    count = min(len(texts), ROWS) if count is None else count
-
-    def holds():
-        rows = [" ".join(row.split()) for row in panel(page).locator("tbody tr").all_inner_texts()]
-        return len(rows) == count and all(map(str.__contains__, rows, map(" ".join, map(str.split, texts))))
-
-    eventually(page, holds)
-
-
-def in_grid(page, dataset, sent, ids, after):
-    """The samples that the grid asked the server for last are these, and it says how many they are."""
-    wanted = f"{len(ids)} sample" + ("s" if len(ids) != 1 else "")
-
-    def holds():
-        asked = next(json.loads(text)["variables"]["view"] for text in reversed(sent) if "paginateSamples" in text)
-        shown = fo.DatasetView._build(dataset, asked).values("id")
-        return sorted(shown) == sorted(ids) and page.locator("[data-cy=entry-counts]").inner_text().strip() == wanted
-
-    attempt(page, after, holds)
-    settled(page)
-
-
-def settled(page, quiet=2):
-    """Nothing is loading, for a while; or something is for so long that what comes next must wait for itself."""
-    still, deadline = 0, time.monotonic() + 10
-    while still < quiet and time.monotonic() < deadline:
-        page.wait_for_timeout(150)
-        busy = page.locator("[role=progressbar]").evaluate_all("all => all.some(e => e.checkVisibility())")
-        still = 0 if busy else still + 1
-
-
-def picture(page, name):
-    """A screenshot of the panel and its samples, and of nothing that passes."""
-    page.mouse.move(640, 95)
-    eventually(page, lambda: not page.locator(".notistack-SnackbarContainer > *").count())
-    settled(page, quiet=5)
-    screenshot(page, name)
-
-
-def clipped(page):
-    """What reaches out of the panel on the right, and names of tabs that are cut off."""
-    return page.evaluate(
-        """selector => {
-            const panel = document.querySelector(selector), box = e => e.getBoundingClientRect();
-            const edge = box(panel).left + panel.clientWidth + 0.5;
-            const all = [...panel.querySelectorAll('*')].filter(e => e.checkVisibility({visibilityProperty: true}));
-            const out = all.filter(e => box(e).width && box(e).right > edge);
-            const cut = all.filter(e => e.getAttribute('role') === 'tab').filter(
-                e => e.scrollWidth > e.clientWidth || box(e).right > box(e.closest('[role=tablist]')).right + 0.5
-            );
-            return [...out, ...cut].map(e => `${e.tagName} ${e.getAttribute('class')} ${e.innerText || ''}`);
-        }""",
-        PANEL,
     )
 
 

@@ -14,11 +14,13 @@ from .confusions_tab import ConfusionsTab
 from .errors_tab import ErrorsTab
 from .negatives_tab import NegativesTab
 from .presence_tab import PresenceTab
+from .review_tab import ReviewTab
+from .subset_tab import SubsetTab
 from .thresholds_tab import ThresholdsTab
 
 TABS = {
     "presence": "Presence", "negatives": "Hard negatives", "errors": "Label errors", "confusions": "Confusions",
-    "thresholds": "Thresholds",
+    "thresholds": "Thresholds", "review": "Review", "subset": "Subset",
 }  # fmt: skip
 
 
@@ -27,11 +29,21 @@ TABS = {
 _ROOM = {"container": {"sx": {
     "padding": "8px 16px", "boxSizing": "border-box", "width": "100%", "& > div": {"justifyContent": "stretch"},
 }}}  # fmt: skip
-#: five tabs must fit beside the grid
-_NARROW = {"tabs": {"sx": {"minHeight": "40px"}}, "tab": {"sx": {"minWidth": 0, "padding": "8px 9px"}}}
+#: seven tabs must fit beside the grid: in two rows, each underlined by itself
+_NARROW = {
+    "tabs": {"sx": {
+        "minHeight": "40px", "& .MuiTabs-flexContainer": {"flexWrap": "wrap"},
+        "& .MuiTabs-indicator": {"display": "none"},
+    }},
+    "tab": {"sx": {
+        "minWidth": 0, "minHeight": "36px", "padding": "6px 9px", "&.Mui-selected": {"borderBottom": "2px solid"},
+    }},
+}  # fmt: skip
 
 
-class ConceptsPanel(PresenceTab, NegativesTab, ErrorsTab, ConfusionsTab, ThresholdsTab, foo.Panel):
+class ConceptsPanel(
+    PresenceTab, NegativesTab, ErrorsTab, ConfusionsTab, ThresholdsTab, ReviewTab, SubsetTab, foo.Panel
+):
     """Where the ledger is looked at.
 
     1. A concept is picked, or typed; one that was not asked can be asked from here.
