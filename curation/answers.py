@@ -107,6 +107,28 @@ def read_answers(
     return Answers(ids, wanted, *(numbers.get(kind) for kind in KINDS), thresholds=levels)
 
 
+def read_said(
+    samples: fo.core.collections.SampleCollection, kind: str, concepts: Sequence[str], ledger: str = DEFAULT
+) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+    """What people said of samples and concepts, whether the schema knows these or not.
+
+    Args:
+        samples: a dataset or view.
+        kind: "verified" (is it there?) or "exhaustive" (are all its instances labelled?).
+        concepts: K concepts.
+        ledger: its name.
+
+    Returns:
+        (N,) ids, and (N, K): 1 yes, 0 no, ``nan`` nothing.
+    """
+    book = Ledger(ledger)
+    if getattr(book, kind) not in samples.get_field_schema() or not concepts:
+        ids = np.array(samples.values("id"), dtype=str)
+        return ids, np.full((len(ids), len(concepts)), np.nan)
+    ids, numbers = _read(samples, book, concepts, [kind])
+    return ids, numbers[kind]
+
+
 def check_asked(
     samples: fo.core.collections.SampleCollection, answers: Answers, ledger: str, concepts: Sequence[str] = ()
 ) -> None:

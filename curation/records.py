@@ -20,6 +20,8 @@ from .errors import CurationError
 _READING = threading.Lock()
 #: methods of records that are no findings, and what is done with them
 _UNDONE = {"sam3_policy": "undo_policy", "sam3_change": "undo_change"}
+#: what makes findings of a kind, where it is not called "find_" and the kind
+_MADE = {"sam3_review": "build_review", "sam3_exhaustivity": "check_exhaustivity"}
 #: attributes that labels have, declared or not
 _OWN = {name for name in dir(fo.Detection()) if not name.startswith("_")}
 
@@ -106,7 +108,7 @@ def check_found(dataset: fo.Dataset, key: str, method: str) -> None:
     if key not in known:
         kind = method.removeprefix("sam3_")
         there = f"there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, known))}"
-        todo = there if known else f"run find_{kind}() first"
+        todo = there if known else f"run {_MADE.get(method, 'find_' + kind)}() first"
         raise CurationError(f"{dataset._root_dataset.name!r} has no {kind} {key!r}; {todo}")
 
 

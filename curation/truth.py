@@ -14,11 +14,12 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
-from .answers import Answers, check_concepts, check_ledger
+from .answers import Answers, check_concepts, check_ledger, read_said
 from .attributes import narrower
 from .checks import check_whole
 from .errors import CurationError
 from .said import Said, labels_path, names_path
+from .verified import reviewed_field, without_rejected
 
 if __package__ == "curation":
     from evaluation.policy import Policy, ids_path, names_in
@@ -35,7 +36,7 @@ class Truth:
     Attributes:
         present: (N, K) is the concept there? False where it is not known.
         known: (N, K) whether that is a fact.
-        complete: (N, K) whether every instance of the concept is labelled; never so by verification alone.
+        complete: (N, K) whether every instance of the concept is labelled; never so by a verified presence alone.
         verified: (N, K) whether a person said so of this very pair.
         labelled: (K,) whether there is any label of the concept.
     """
@@ -57,14 +58,15 @@ def read_truth(
 ) -> Truth:
     """What is known about each sample and concept of ``answers``.
 
-    A sample whose ground-truth field is empty (None, not an empty ``Detections``) is not known. What a person verified
-    (:func:`verify`) goes before ground truth.
+    A sample whose ground-truth field is empty (None, not an empty ``Detections``) is not known. Labels that a reviewer
+    rejected do not count. What a person verified (:func:`verify`, and the review) goes before ground truth, and before
+    what is said of it in general: where a reviewer found all instances of a concept labelled, they are; where not, not.
 
     Raises:
         CurationError: see :meth:`Said.policy`; no ground truth, and nothing verified.
     """
     shape = answers.presence.shape
-    verdicts = _verdicts(samples, answers, ledger)
+    _, verdicts = read_said(samples, "verified", answers.concepts, ledger)
     verified = ~np.isnan(verdicts)
     if said.gt_field is None:
         if not verified.any():
@@ -75,7 +77,7 @@ def read_truth(
         known, complete, present = (np.zeros(shape, bool) for _ in range(3))
     else:
         policy = said.policy(samples, answers.concepts, ledger)
-        known, complete, present = _from_labels(samples, answers, policy, said.gt_field)
+        known, complete, present = _from_labels(samples, answers, policy, said.gt_field, ledger)
     labelled = present.any(axis=0)
     present = np.where(verified, verdicts == 1, present)
     return Truth(present, known | verified, complete, verified, labelled)
@@ -121,12 +123,12 @@ def verify(
 
 
 def _from_labels(
-    samples: fo.core.collections.SampleCollection, answers: Answers, policy: Policy, field: str
+    samples: fo.core.collections.SampleCollection, answers: Answers, policy: Policy, field: str, ledger: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Known, complete, and present."""
-    path = names_path(samples, field)
-    columns = [path] if not policy.ids else [path, ids_path(samples, labels_path(samples, field))]
-    names, *numbers = samples.values(columns)
+    path, labels = names_path(samples, field), labels_path(samples, field)
+    columns = [path] if not policy.ids else [path, ids_path(samples, labels)]
+    names, *numbers = without_rejected(samples, labels).values(columns)
     shape = answers.presence.shape
     present = np.zeros(shape, bool)
     means: dict[str, list[int]] = {}
@@ -143,7 +145,8 @@ def _from_labels(
     framed = path.startswith("frames.")  # of a video, frames that nobody has labelled say nothing
     labelled = np.array([_any(held) if framed else held is not None for held in names])
     _widen(names, answers, policy, present)
-    complete = _complete(samples, answers, policy, present) & labelled[:, None] & answers.asked
+    complete = _complete(samples, answers, policy, present) & labelled[:, None]
+    complete = _as_reviewed(samples, answers, ledger, labels, complete) & answers.asked
     known = complete | (present & answers.asked)  # that it is there is known, whatever else is not labelled
     return known, complete, present & known
 
@@ -194,15 +197,15 @@ def _listed(rows: Sequence[Any], answers: Answers, policy: Policy) -> NDArray[np
     return listed
 
 
-def _verdicts(samples: fo.core.collections.SampleCollection, answers: Answers, ledger: str) -> NDArray[np.float64]:
-    """(N, K): 1 verified present, 0 verified absent, ``nan`` not verified."""
-    book, schema = Ledger(ledger), samples.get_field_schema(flat=True)
-    found = np.full(answers.presence.shape, np.nan)
-    for k, concept in enumerate(answers.concepts):
-        path = book.path("verified", concept)
-        if path in schema:
-            found[:, k] = np.array(samples.values(path), dtype=np.float64)
-    return found
+def _as_reviewed(
+    samples: fo.core.collections.SampleCollection, answers: Answers, ledger: str, labels: str,
+    complete: NDArray[np.bool_],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """``complete`` (N, K), where nobody said otherwise of these labels."""
+    if reviewed_field(samples._root_dataset, Ledger(ledger)) not in (None, labels):
+        return complete  # it was said of others
+    _, said = read_said(samples, "exhaustive", answers.concepts, ledger)
+    return np.where(np.isnan(said), complete, said == 1)
 
 
 def _any(held: Any) -> bool:
