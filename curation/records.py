@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -21,9 +22,19 @@ _READING = threading.Lock()
 #: methods of records that are no findings, and what is done with them
 _UNDONE = {"sam3_policy": "undo_policy", "sam3_change": "undo_change"}
 #: what makes findings of a kind, where it is not called "find_" and the kind
-_MADE = {"sam3_review": "build_review", "sam3_exhaustivity": "check_exhaustivity"}
+_MADE = {
+    "sam3_review": "build_review", "sam3_exhaustivity": "check_exhaustivity", "sam3_subset": "choose_subset",
+}  # fmt: skip
 #: attributes that labels have, declared or not
 _OWN = {name for name in dir(fo.Detection()) if not name.startswith("_")}
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a finding left beside its fields: tags on samples, and saved views."""
+
+    tags: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
 
 
 def check_key(dataset: fo.Dataset, key: str, method: str, paths: Iterable[str] = ()) -> None:
@@ -56,8 +67,8 @@ def check_key(dataset: fo.Dataset, key: str, method: str, paths: Iterable[str] =
 
 def store(
     dataset: fo.Dataset, key: str, method: str, config: Mapping[str, Any], results: Mapping[str, Any],
-    fields: Iterable[str] = (),
-) -> None:
+    fields: Iterable[str] = (), tags: Iterable[str] = (), views: Iterable[str] = (),
+) -> None:  # fmt: skip
     """Store a finding; an earlier one of that key is replaced.
 
     Args:
@@ -67,6 +78,7 @@ def store(
         config: how it came about; small, plain values.
         results: what was found; plain values of any size.
         fields: full paths of what was written on samples, frames and labels, to be deleted with it.
+        tags, views: tags that samples got, and views that were saved, likewise.
     """
     if dataset.has_run(key):
         dataset.delete_run(key)
@@ -74,6 +86,7 @@ def store(
     record.method = method
     record.made = datetime.now(timezone.utc).isoformat(timespec="seconds")
     record.fields = list(fields)
+    record.tags, record.views = list(tags), list(views)
     for name, value in config.items():
         setattr(record, name, value)
     dataset.register_run(key, record)
@@ -131,8 +144,28 @@ def delete_findings(dataset: fo.Dataset, key: str) -> None:
     undo = _UNDONE.get(dataset.get_run_info(key).config.method)
     if undo:  # its record holds what it took away
         raise CurationError(f"{key!r} changed labels, and its record can bring them back: use {undo}(dataset, {key!r})")
-    clear(dataset, written_by(dataset, key))
+    erase(dataset, key)
     dataset.delete_run(key)
+
+
+def erase(dataset: fo.Dataset, key: str) -> None:
+    """Delete what the last run of a key wrote: fields, tags and saved views; its record stays."""
+    clear(dataset, written_by(dataset, key))
+    marks = marks_of(dataset, key)
+    if marks.tags:
+        tagged = dataset.match_tags(list(marks.tags))
+        tagged.untag_samples(list(marks.tags))
+    for view in marks.views:
+        if dataset.has_saved_view(view):
+            dataset.delete_saved_view(view)
+
+
+def marks_of(dataset: fo.Dataset, key: str) -> Marks:
+    """Tags and saved views of the last run of a key."""
+    if not dataset.has_run(key):
+        return Marks()
+    config = dataset.get_run_info(key).config
+    return Marks(*(tuple(getattr(config, name, None) or ()) for name in ("tags", "views")))
 
 
 def clear(dataset: fo.Dataset, paths: Iterable[str]) -> None:
