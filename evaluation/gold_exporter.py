@@ -66,7 +66,7 @@ class SACoGoldExporter(SACoExporter):
         known = sample_collection._root_dataset.info.get("saco", {}).get("categories", [1])
         if imported and self.pred_field is not None:
             ledger = ledger_of(sample_collection._root_dataset, self.pred_field)
-        files = [_File({int(number) for number in known}) for _ in fields]
+        files = [PairsFile({int(number) for number in known}) for _ in fields]
         predictions: list[dict[str, Any]] = []
         count = 0
         for sample in sample_collection.iter_samples(progress=progress):
@@ -117,8 +117,8 @@ class SACoGoldExporter(SACoExporter):
         return {**shape, "image_id": pair["id"], "area": area, "iscrowd": int(is_crowd(label, self.iscrowd))}
 
 
-class _File:
-    """One annotator's file."""
+class PairsFile:
+    """One annotator's file: pairs of image and phrase, and the annotations of each."""
 
     def __init__(self, categories: set[int]) -> None:
         self.images: list[dict[str, Any]] = []
