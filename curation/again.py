@@ -15,6 +15,7 @@ from bson import ObjectId
 from .answers import ledgers_of
 from .changes import Before, Change
 from .checks import check_whole
+from .definitions import words_of
 from .errors import CurationError
 from .refine import Step, usual_checkpoint
 from .steps import run_steps
@@ -110,7 +111,7 @@ def again_steps(
     concept = _known_concept(concept, asked_phrases(dataset, book))
     boxes = _boxes(samples, examples, marks_field)
     marks = {key: _marked(dataset, key, marks_field, concept, some) for key, some in boxes.items()}
-    words = _words(dataset, book, concept)
+    words = words_of(dataset, book, concept)
     try:
         for key, some in marks.items():
             if not _exemplars(some, concept).shows and (alone or not words):
@@ -219,19 +220,13 @@ def _entry(dataset: fo.Dataset, book: Ledger, concept: str) -> dict[str, Any] | 
     return (run_info(dataset, book.name).get("concepts") or {}).get(concept)
 
 
-def _words(dataset: fo.Dataset, book: Ledger, concept: str) -> list[str]:
-    """The phrases that a concept was asked by; of a new one, its name."""
-    entry = _entry(dataset, book, concept)
-    return [concept] if entry is None else list(entry.get("phrases") or ())
-
-
 def _model(
     dataset: fo.Dataset, book: Ledger, concept: str, marks_field: str, alone: bool, checkpoint: str | None,
     device: str | None, *, elsewhere: bool,
 ) -> Any:  # fmt: skip
     """Asks the concept as it was asked before, and with its marks."""
     entry = _entry(dataset, book, concept) or {}
-    phrases = _words(dataset, book, concept)
+    phrases = words_of(dataset, book, concept)
     settings = {name: entry[name] for name in _KEPT if entry.get(name) is not None}
     if entry.get("threshold") is not None and phrases:
         settings["thresholds"] = {concept: entry["threshold"]}

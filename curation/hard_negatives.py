@@ -15,6 +15,7 @@ from . import records
 from .answers import Answers, all_concepts, check_asked, check_concepts, check_ledger, ledgers_of, read_answers
 from .checks import check_known, check_words
 from .cofire import cofire
+from .definitions import chosen_senses
 from .errors import CurationError
 from .instances import check_field, compare
 from .kin import Family, find_kin
@@ -137,6 +138,7 @@ def hard_negative_steps(
         concepts: which to find negatives for. Default: all that were asked.
         sources: of ``contradicted``, ``neighbour``, ``swap``.
         senses: concept → key of its sense in the noun graph, where a word has several; "usual": the commonest of each.
+            Where nothing is said, the sense of the concept's definition, if it has one (:mod:`curation.definitions`).
             ``str(result)`` shows what there is to choose.
         exhaustive, gt_labels, negatives_field, not_exhaustive_field: what labels mean, see ``evaluation.policy``.
         per_concept: at most as many for each concept.
@@ -170,6 +172,7 @@ def hard_negative_steps(
     answers = read_answers(samples, name, kinds=())  # of all concepts: any may be a rival
     check_asked(samples, answers, name, wanted)
     family = _family(dataset, name)
+    senses = chosen_senses(dataset, name, answers.concepts, senses)
     kin = find_kin(answers.concepts, senses, family=family)
     features = None if embeddings is None else _vectors(samples, embeddings)
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)

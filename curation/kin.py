@@ -88,7 +88,7 @@ def find_kin(
         if concept not in concepts:
             raise CurationError(f"senses names {concept!r}, which was not asked")
         if key:
-            _check_sense(concept, key)
+            check_sense(concept, key)
     taken: dict[str, Sense] = {}
     undecided: dict[str, tuple[Sense, ...]] = {}
     for concept in concepts:
@@ -125,7 +125,12 @@ def find_kin(
     return Kin(rivals, taken, matter)
 
 
-def _check_sense(concept: str, key: str) -> None:
+def check_sense(concept: str, key: str) -> None:
+    """Refuse a key that is no sense of the concept's word.
+
+    Raises:
+        CurationError: naming those that there are.
+    """
     own = senses(concept)
     try:
         wrong = "" if isinstance(key, str) and not own else f"is {sense(key)}, and no sense of {concept!r}"

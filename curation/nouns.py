@@ -71,7 +71,8 @@ _UNSAID = _VAST | _WIDE | _LEARNED
 
 #: never suggested, innocent as most of them are where they name animals
 _NOT_OFFERED = frozenset(
-    ("ass", "bitch", "booby", "broad", "cock", "cocotte", "prostitute", "pussy", "raper", "slave", "tit", "whore")
+    ("ass", "bitch", "booby", "broad", "cock", "cocotte", "homo", "prostitute", "pussy", "raper", "slave")
+    + ("tit", "whore")
 )
 
 #: the thing comes before these: "a man with a hat"
@@ -208,7 +209,7 @@ def neighbours(key: str, limit: int = 20) -> tuple[Neighbour, ...]:
     ranked = []
     for steps, order, via, row in _candidates(own, graph):
         names = (name for name in _names(row) if name.rank < taken.get(name.plain, math.inf))
-        name = next((name for name in names if _NOT_OFFERED.isdisjoint(name.plain.split())), None)
+        name = next((name for name in names if offered(name.plain)), None)
         if name and row not in family and graph.keys[row] not in _UNSAID:
             wide, unusual = graph.keys[via] in _WIDE, -_usualness(row, name, graph)
             ranked.append((wide, steps, order, unusual, name, row, via))
@@ -267,6 +268,28 @@ def common_nouns(count: int) -> tuple[str, ...]:
     rows = range(len(_graph().keys))
     usual = {name.plain: name for row in rows for name in reversed(_names(row)) if name.rank == 1}
     return tuple(name.word for name in sorted(usual.values(), key=lambda n: (-n.count, n.plain))[:count])
+
+
+def irregular_plurals(noun: str) -> tuple[str, ...]:
+    """The plurals of a noun that no rule makes, as far as WordNet lists them.
+
+    >>> irregular_plurals("mouse"), irregular_plurals("dog")
+    (('mice',), ())
+    """
+    return _irregular().get(_plain(noun), ())
+
+
+def offered(word: str) -> bool:
+    """Whether a word may be suggested to people who did not say it."""
+    return _NOT_OFFERED.isdisjoint(_plain(word).split())
+
+
+@functools.cache
+def _irregular() -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for many, one in _graph().plurals.items():
+        found[one] = (*found.get(one, ()), many)
+    return found
 
 
 class _Name(NamedTuple):

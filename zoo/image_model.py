@@ -128,6 +128,15 @@ class Sam3ImageModel(Asking, Answering):
 
     # ---------------------------------------------------------------- prediction
 
+    def answers(self, images: Sequence[Loaded], asked: Sequence[tuple[Concept, ...]]) -> list[list[ConceptResult]]:
+        """What images give that belong to no run.
+
+        Args:
+            images: as :class:`LoadImage` made them, all readable
+            asked: concepts of each; the model's own are not asked
+        """
+        return self._detect(images, [Question(concepts) for concepts in asked])
+
     def _free(self, images: Sequence[Loaded]) -> list[fo.Detections]:
         found = self._detect(images, [Question(self.asked_always())] * len(images))
         return [_detections(r, size) for r, (_, size, _) in zip(found, images, strict=True)]

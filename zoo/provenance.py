@@ -37,8 +37,8 @@ def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], 
     known = dict(getattr(config, "concepts", None) or {})
     stamp = dict(about, started=datetime.now(timezone.utc).isoformat(timespec="seconds"))
     for concept in concepts:
-        kin = dict(neighbours=list(concept.neighbours), parent=concept.parent)
-        more = {name: said for name, said in kin.items() if said}
+        kin = dict(neighbours=list(concept.neighbours), parent=concept.parent, sense=concept.sense)
+        more = {name: said for name, said in kin.items() if said or name == "sense" and said is not None}
         known[concept.label] = dict(stamp, phrases=list(concept.phrases), threshold=concept.threshold, **more)
     config.concepts = known
     # chosen for answers that are replaced now
@@ -62,10 +62,17 @@ def set_entry(dataset: fo.Dataset, ledger: Ledger, label: str, entry: Mapping[st
 
 def note_operating_points(dataset: fo.Dataset, ledger: Ledger, points: Mapping[str, float | None]) -> None:
     """Record from which presence on a concept counts as present; ``None`` goes back to the run's threshold."""
+    held = {**(getattr(_run_config(dataset, ledger), "operating_points", None) or {}), **points}
+    chosen = {label: float(point) for label, point in held.items() if point is not None}
+    note(dataset, ledger, operating_points=chosen)
+
+
+def note(dataset: fo.Dataset, ledger: Ledger, **said: Any) -> None:
+    """Record something beside the concepts; there need be no record yet."""
     config = _run_config(dataset, ledger) or dataset.init_run()
     config.method, config.ledger, config.frames = METHOD, ledger.name, getattr(config, "frames", ledger.frames)
-    held = {**(getattr(config, "operating_points", None) or {}), **points}
-    config.operating_points = {label: float(point) for label, point in held.items() if point is not None}
+    for name, value in said.items():
+        setattr(config, name, value)
     _store_run(dataset, ledger, config)
 
 
@@ -198,7 +205,8 @@ def asked_checkpoint(dataset: fo.Dataset, ledger: Ledger) -> str | None:
 
 
 def vocabulary_of(dataset: fo.Dataset, ledger: str = DEFAULT, marks_field: str | None = None) -> Vocabulary:
-    """The concepts that were asked, as a concept file can hold them.
+    """The concepts that were asked or defined, as a concept file can hold them; with the phrases of their definition,
+    where they have one, else with those that they were asked with.
 
     Args:
         dataset: the dataset
@@ -209,13 +217,20 @@ def vocabulary_of(dataset: fo.Dataset, ledger: str = DEFAULT, marks_field: str |
     Raises:
         ConceptError: nothing was asked; no field of boxes
     """
-    known = run_info(dataset, ledger).get("concepts") or {}
+    info = run_info(dataset, ledger)
+    known = dict(info.get("concepts") or {})
+    for label, made in (info.get("definitions") or {}).items():
+        said = {name: value for name, value in made.items() if value is not None}
+        known[label] = {**known.get(label, {}), **said}
     shown = {} if marks_field is None else bank_of(dataset.exists(marks_field), marks_field)
     usable = {label for label, some in shown.items() if any(any(one["positive"]) for one in some)}
     concepts = tuple(
-        Concept(label, tuple(e["phrases"]), e.get("threshold"), tuple(e.get("neighbours", ())), e.get("parent"))
+        Concept(
+            label, tuple(e["phrases"]), e.get("threshold"), tuple(e.get("neighbours", ())), e.get("parent"),
+            e.get("sense"),
+        )
         for label, e in known.items() if e.get("phrases") or label in usable
-    )
+    )  # fmt: skip
     if not concepts:
         raise ConceptError(f"{dataset.name!r} has no concepts in the ledger {ledger!r}: there is nothing to export")
     return Vocabulary(concepts, {c.label: shown[c.label] for c in concepts if c.label in shown})

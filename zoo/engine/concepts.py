@@ -22,7 +22,8 @@ class Concept:
     """One concept: the label that is stored, and the phrase(s) that are asked; none where examples say what is meant.
 
     ``threshold``: confidence in [0, 1] above which an instance counts; ``None`` leaves it to the run. ``neighbours``:
-    what it could be taken for; ``parent``: what it is a kind of. These two are not asked: they are for whoever curates.
+    what it could be taken for; ``parent``: what it is a kind of; ``sense``: what an ambiguous word means, a key of the
+    noun graph, or "" for none of its senses. These are not asked: they are for whoever curates.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Concept:
     threshold: float | None = None
     neighbours: tuple[str, ...] = field(default=(), repr=False)
     parent: str | None = field(default=None, repr=False)
+    sense: str | None = field(default=None, repr=False)
 
 
 def parse_concepts(classes: Classes, thresholds: Mapping[str, float] | None = None) -> tuple[Concept, ...]:

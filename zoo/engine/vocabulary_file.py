@@ -8,6 +8,7 @@
         threshold: 0.4
         neighbours: [helmet]
         parent: headgear
+        sense: n02954340                 # of an ambiguous word, by its key in the noun graph; '' is none of them
         exemplars:
           - image: caps/1.jpg            # relative to the file
             boxes: [[0.1, 0.2, 0.3, 0.3]]  # x, y, width, height, relative to the image
@@ -32,7 +33,7 @@ from .concepts import Concept, check_fraction, check_phrase, parse_concepts
 from .errors import ConceptError
 
 SUFFIXES = (".yaml", ".yml")
-_KEYS = ("label", "phrases", "threshold", "neighbours", "parent", "exemplars")
+_KEYS = ("label", "phrases", "threshold", "neighbours", "parent", "sense", "exemplars")
 _EXAMPLE_KEYS = ("image", "boxes", "positive")
 #: what a file may hold; more is a mistake, or an attack
 _MOST_NODES = 200_000
@@ -98,7 +99,7 @@ def write_vocabulary(path: str | os.PathLike[str], vocabulary: Vocabulary, *, ov
         entry: dict[str, Any] = dict(label=concept.label)
         if concept.phrases != (concept.label,):
             entry["phrases"] = list(concept.phrases)
-        for name in ("threshold", "parent"):
+        for name in ("threshold", "parent", "sense"):
             if getattr(concept, name) is not None:
                 entry[name] = getattr(concept, name)
         if concept.neighbours:
@@ -187,7 +188,10 @@ class _Reader:
         parent = self.phrase(parts["parent"]) if "parent" in parts else None
         if parent is not None and parent.casefold() == label.casefold():
             raise self.wrong(parts["parent"], f"{label!r} cannot be its own parent")
-        return Concept(label, phrases, threshold, neighbours, parent), shown
+        sense = self.plain(parts["sense"]) if "sense" in parts else None
+        if sense is not None and not isinstance(sense, str):
+            raise self.wrong(parts["sense"], f"a sense is a key such as n02954340, got {sense!r}")
+        return Concept(label, phrases, threshold, neighbours, parent, sense), shown
 
     def example(self, node: yaml.Node) -> dict[str, Any]:
         parts = self.mapping(node, _EXAMPLE_KEYS, "an example")

@@ -1,0 +1,446 @@
+"""Several wordings of one concept, compared on some of the images: which find the same, and which to take.
+
+A trial: images are asked, and neither labels nor the ledger change. What is kept is the comparison itself, and on the
+instances that are there already, the attribute ``stability`` (:mod:`curation.stability`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from numpy.typing import NDArray
+
+from . import records, stability
+from .agreement import Shapes, Tally, shapes_found
+from .answers import Answers, asked_concepts, check_ledger, ledgers_of, read_answers, thresholds_of
+from .checks import check_known, listed
+from .errors import CurationError
+from .instances import check_field
+from .label_errors import check_apart, ledger_name
+from .phrasing import suggest_wordings
+from .recommend import Group, Wording, grouped, judged, recommended
+from .said import Said, labels_path
+from .steps import run_steps
+from .truth import read_truth
+from .trying import check_phrases, check_trial, trial_model, trial_settings
+
+if __package__ == "curation":
+    from zoo.definitions import definition_of, known_label
+    from zoo.engine.concepts import Concept
+    from zoo.engine.concepts import check_whole as check_number
+    from zoo.engine.errors import ConceptError
+    from zoo.ledger import DEFAULT, Ledger
+    from zoo.provenance import asked_phrases
+    from zoo.trial import tried
+else:
+    from ..zoo.definitions import definition_of, known_label
+    from ..zoo.engine.concepts import Concept
+    from ..zoo.engine.concepts import check_whole as check_number
+    from ..zoo.engine.errors import ConceptError
+    from ..zoo.ledger import DEFAULT, Ledger
+    from ..zoo.provenance import asked_phrases
+    from ..zoo.trial import tried
+
+METHOD = "sam3_wordings"
+KEY = "wordings"
+#: images that are asked, unless more are wanted
+LIMIT = 100
+SEED = 51
+#: samples whose labels are in memory at once
+_STRETCH = 64
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """What wordings of a concept gave.
+
+    Attributes:
+        key: its name on the dataset.
+        dataset: name of the dataset.
+        concept: whose wordings they are.
+        wordings: P phrases with their numbers, in the order asked.
+        groups: wordings that find the same things; of an ambiguous word, each sense is one.
+        recommended: the phrase to take; None if nothing was found.
+        reasons: why, a sentence each.
+        samples: ids of the N samples that were looked at.
+        agreement: (P, P) F1 of the instances of each pair of phrases at IoU 0.5; ``nan`` where neither has any.
+        overlap: (P, P) mean IoU of the instances that they have in common; ``nan`` where there are none.
+        presence: (N, P) in [0, 1]; ``nan`` where an image failed.
+        counts: (N, P) instances.
+        matches: (N, P, P) instances that two phrases have in common.
+        label_field: whose instances have the attribute ``stability`` now, if any have.
+        measured: how many have.
+        failed: id of a sample → why it could not be asked.
+        notes: what was left out, a sentence each.
+    """
+
+    key: str
+    dataset: str
+    concept: str
+    wordings: tuple[Wording, ...]
+    groups: tuple[Group, ...]
+    recommended: str | None
+    reasons: tuple[str, ...]
+    samples: tuple[str, ...] = field(repr=False)
+    agreement: NDArray[np.float64] = field(repr=False, compare=False)
+    overlap: NDArray[np.float64] = field(repr=False, compare=False)
+    presence: NDArray[np.float64] = field(repr=False, compare=False)
+    counts: NDArray[np.int64] = field(repr=False, compare=False)
+    matches: NDArray[np.int64] = field(repr=False, compare=False)
+    label_field: str | None = None
+    measured: int = 0
+    failed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.wordings)
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """As they were asked."""
+        return tuple(one.phrase for one in self.wordings)
+
+    def of(self, phrase: str) -> Wording:
+        """The numbers of a phrase; letter case does not matter."""
+        return self.wordings[self._place(phrase)]
+
+    def group_of(self, phrase: str) -> Group | None:
+        """The group of a phrase; None if it found nothing."""
+        number = self.of(phrase).group
+        return next((group for group in self.groups if group.number == number), None)
+
+    def differences(
+        self, a: str, b: str, samples: fo.core.collections.SampleCollection | None = None
+    ) -> fo.DatasetView:
+        """The samples in which one wording finds something that the other does not; the most different first.
+
+        Args:
+            a, b: two phrases.
+            samples: where to look for the samples. Default: the dataset.
+        """
+        i, j = self._place(a), self._place(b)
+        apart = self.counts[:, i] + self.counts[:, j] - 2 * self.matches[:, i, j]
+        order = [k for k in np.argsort(-apart, kind="stable").tolist() if apart[k] > 0 and i != j]
+        held = fo.load_dataset(self.dataset) if samples is None else samples
+        return held.select([self.samples[k] for k in order], ordered=True)
+
+    def view(
+        self, phrase: str | None = None, samples: fo.core.collections.SampleCollection | None = None
+    ) -> fo.DatasetView:
+        """The samples that were looked at, or those in which a phrase found something."""
+        held = fo.load_dataset(self.dataset) if samples is None else samples
+        some = range(len(self.samples)) if phrase is None else np.flatnonzero(self.counts[:, self._place(phrase)])
+        return held.select([self.samples[k] for k in some], ordered=True)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each phrase, for a table; numbers that are not defined are None."""
+        names = ("phrase", "group", "present", "instances", "agreement", "f1")
+        return [{name: getattr(one, name) for name in names} for one in self.wordings]
+
+    def to_pandas(self) -> Any:
+        """A row for each phrase, with all numbers."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(one) for one in self.wordings], columns=list(Wording.__dataclass_fields__))
+
+    def __str__(self) -> str:
+        width = max(len(one.phrase) for one in self.wordings)
+        lines = [f"{'':{width + 2}}group  present  instances  agreement    F1"]
+        for one in self.wordings:
+            mark = "*" if one.phrase == self.recommended else " "
+            numbers = "".join(f"{'–' if v is None else format(v, '.2f'):>{w}}" for v, w in (
+                (one.agreement, 11), (one.f1, 6),
+            ))  # fmt: skip
+            group = one.group or "–"
+            lines.append(f"{mark} {one.phrase:{width}}{group:>5}{one.present:>9}{one.instances:>11}{numbers}")
+        return "\n".join([*lines, *self.reasons, *self.notes])
+
+    def _place(self, phrase: str) -> int:
+        plain = [one.casefold() for one in self.phrases]
+        check_known(str(phrase).casefold(), plain, f"wording of {self.concept!r} that was compared")
+        return plain.index(str(phrase).casefold())
+
+
+@dataclass(frozen=True)
+class Step:
+    """``done`` of ``total`` samples, ``failed`` of them; ``result`` once all are, and everything is written."""
+
+    done: int
+    total: int
+    failed: int = 0
+    result: Wordings | None = None
+
+
+def compare_wordings(
+    samples: fo.core.collections.SampleCollection, concept: str, phrases: Sequence[str] | None = None,
+    key: str | None = KEY, *, progress: Any = None, **settings: Any,
+) -> Wordings:  # fmt: skip
+    """Ask several wordings of a concept of some images, and compare what they find.
+
+    Each image is encoded once. Neither labels nor the ledger change; instances of the concept that are there get the
+    attribute ``stability``, the share of the other wordings of their group that find them, too. An earlier comparison
+    of that key is replaced.
+
+    Args:
+        samples: a dataset or view of images.
+        concept: what it is about; it need not have been asked.
+        phrases: its wordings. Default: those that :func:`~curation.phrasing.suggest_wordings` finds, and those of its
+            definition.
+        key: a name; None: nothing is stored, and nothing is written on labels.
+        progress: whether to show a progress bar, or a function, as everywhere in FiftyOne.
+        **settings: of :func:`wordings_steps`: ``limit``, ``gt_field`` and so on.
+
+    Raises:
+        CurationError: before anything is asked or stored, see :func:`wordings_steps`.
+    """
+    return run_steps("compare_wordings", wordings_steps, (samples, concept, phrases, key), settings, progress)
+
+
+def wordings_steps(
+    samples: fo.core.collections.SampleCollection, concept: str, phrases: Sequence[str] | None = None,
+    key: str | None = KEY, *, label_field: str | None = DEFAULT, ledger: str | None = None,
+    gt_field: str | None = None, exhaustive: Any = None, gt_labels: Any = None, negatives_field: str | None = None,
+    not_exhaustive_field: str | None = None, limit: int = LIMIT, seed: int = SEED, checkpoint: str | None = None,
+    device: str | None = None, batch_size: int = 8,
+) -> Iterator[Step]:  # fmt: skip
+    """As :func:`compare_wordings`, reporting as it goes.
+
+    Args:
+        samples, concept, phrases, key: see there.
+        label_field: instances whose stability is measured. None: nobody's; nor where nothing was asked yet.
+        ledger: name of the ledger that knows how the concept was asked. Default: the label field's.
+        gt_field: labels that say what is there; None: wordings are judged by each other.
+        exhaustive, gt_labels, negatives_field, not_exhaustive_field: what labels mean, see ``evaluation.policy``.
+        limit: images to ask, at most. Where the ledger knows the concept, a third of them are those where it is
+            present, and a third those where it is most in doubt.
+        seed: of the choice of images.
+        checkpoint: folder or hub id. Default: what the ledger was asked of, else Meta's weights if they are on this
+            machine, else the tiny one.
+        device: None takes the best there is.
+        batch_size: images encoded together.
+
+    Yields:
+        first with nothing done, once everything was checked but the length of phrases.
+
+    Raises:
+        CurationError: no images, a concept or phrases that are none, that are there twice or too long, fewer than two,
+            unknown fields, a limit below 1, nothing said about what is not labelled.
+    """
+    dataset = samples._root_dataset
+    (concept,) = check_phrases(concept if isinstance(concept, str) else [concept], "concept")
+    check_trial(samples, batch_size)
+    try:
+        check_number(limit, "limit", 1)
+        check_number(seed, "seed", 0)
+    except ConceptError as error:
+        raise CurationError(str(error)) from None
+    if key is not None:
+        records.check_key(dataset, key, METHOD)
+    found_in, notes = _instances_in(samples, label_field, ledger)
+    name = ledger or (DEFAULT if found_in is None else ledger_name(dataset, found_in))
+    known = [*asked_concepts(samples, name)] if name in ledgers_of(samples) else []
+    if ledger is not None:
+        check_ledger(samples, ledger)
+    concept = known_label(concept, known) or concept
+    words = check_phrases(phrases) if phrases is not None else _suggested(dataset, name, concept)
+    if len(words) < 2:
+        raise CurationError(f"There is only {words[0]!r} to ask: say phrases=[...] with at least two, to compare them")
+    said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
+    if gt_field is not None:
+        if found_in is not None:
+            check_apart(found_in, labels_path(samples, gt_field))
+        said.policy(samples, [concept], name)
+    ids = _chosen(samples, [c for c in known if c.casefold() in {concept.casefold(), *map(str.casefold, words)}],
+                  name, limit, seed)  # fmt: skip
+    yield Step(0, len(ids))  # a form asks so far, and does not want to wait for a model
+    truth = None if gt_field is None else _Truth(samples.select(ids, ordered=True), concept, said, name)
+    model = trial_model(dataset, name, concept, words, checkpoint, device)
+    level = trial_settings(dataset, name, concept)["confidence_thresh"]
+    asked = tuple(Concept(phrase, (phrase,), level) for phrase in words)
+    tally, failed = Tally.empty(len(ids), len(words)), {}
+    there: list[tuple[str, str, list[str], NDArray[np.bool_]]] = []  # instances, and the wordings that find them
+    before = asked_phrases(dataset, Ledger(name))
+    for start in range(0, len(ids), _STRETCH):
+        part = _loaded(samples, ids[start : start + _STRETCH], [found_in, truth and truth.boxes_in])
+        for k, answer in enumerate(tried(model, [p for p, *_ in part], [asked] * len(part), batch_size), start):
+            if answer.error is not None:
+                failed[ids[k]] = answer.error
+                yield Step(k + 1, len(ids), len(failed))
+                continue
+            found = [shapes_found(stability.counted(result), answer.size) for result in answer.results]
+            _, instances, labels = part[k - start]
+            right = truth.shapes(k, labels, answer.size) if truth is not None else None
+            tally.add(k, [result.presence for result in answer.results], found, right)
+            own = [label for label in instances if label.label == concept]
+            seen = stability.found_by(stability.shapes_of(own, answer.size), found)
+            there += [(ids[k], label.id, stability.own_words(label, before), row)
+                      for label, row in zip(own, seen, strict=True)]  # fmt: skip
+            if k + 1 < len(ids):
+                yield Step(k + 1, len(ids), len(failed))
+    facts = (None, None) if truth is None else (truth.present, truth.known)
+    made = judged(words, tally, *facts)
+    best, reasons = recommended(concept, made)
+    rows, more = _stable(concept, made, best, there)
+    result = Wordings(
+        key or "", dataset.name, concept, made, grouped(concept, made), best, reasons, tuple(ids), tally.agreement(),
+        tally.mean_iou(), tally.presence, tally.counts, tally.matches, found_in if rows else None,
+        len(rows) if key is not None else 0, failed, (*notes, *more, *_silent(made, failed)),
+    )  # fmt: skip
+    if key is not None:
+        _write(samples, result, found_in, rows)
+    yield Step(len(ids), len(ids), len(failed), result)
+
+
+def load_wordings(dataset: fo.Dataset, key: str = KEY) -> Wordings:
+    """What an earlier comparison found.
+
+    Raises:
+        CurationError: there was none of that key.
+    """
+    _, held = records.load(dataset, key, METHOD)
+    groups = tuple(Group(**dict(row, phrases=tuple(row["phrases"]))) for row in held.groups)
+    numbers = {name: np.array(getattr(held, name), dtype=np.float64) for name in ("agreement", "overlap", "presence")}
+    n, p = len(held.looked_at), len(held.wordings)
+    counts = np.array(held.counts, dtype=np.int64).reshape(n, p)
+    matches = np.array(held.matches, dtype=np.int64).reshape(n, p, p)
+    return Wordings(
+        key, dataset._root_dataset.name, held.concept, tuple(Wording(**row) for row in held.wordings), groups,
+        held.recommended, tuple(held.reasons), tuple(held.looked_at), **numbers, counts=counts, matches=matches,
+        label_field=held.label_field, measured=held.measured, failed=dict(held.failed), notes=tuple(held.notes),
+    )  # fmt: skip
+
+
+class _Truth:
+    """What is known of the samples that are looked at, in their order."""
+
+    def __init__(
+        self, samples: fo.core.collections.SampleCollection, concept: str, said: Said, ledger: str
+    ) -> None:
+        self.policy, self.concept = said.policy(samples, [concept], ledger), concept
+        ids = np.array(samples.values("id"), dtype=str)
+        blank = np.zeros((len(ids), 1))  # nobody's answers: only who is there matters
+        truth = read_truth(samples, Answers(ids, (concept,), blank, None, None, {concept: 1.0}), said, ledger)
+        self.present, self.known = truth.present[:, 0], truth.known[:, 0]
+        path = labels_path(samples, said.gt_field)
+        boxed = getattr(samples.get_field(path), "document_type", None) is fo.Detections
+        self.boxes_in = path if boxed else None
+        self._complete = truth.complete[:, 0] | (self.known & ~self.present)
+
+    def shapes(self, row: int, labels: Sequence[fo.Detection], size: tuple[int, int]) -> Shapes | None:
+        """The instances that are there; None where that is not known, or not of all."""
+        if self.boxes_in is None or not self._complete[row]:
+            return None
+        chosen = self.policy.instances(self.concept, labels)
+        return stability.shapes_of([labels[k] for k in chosen], size)
+
+
+def _instances_in(
+    samples: fo.core.collections.SampleCollection, label_field: str | None, ledger: str | None
+) -> tuple[str | None, list[str]]:
+    """The path of the instances, if there are any; and a word where there are none."""
+    if label_field is None:
+        return None, []
+    if label_field == DEFAULT and not samples.has_field(label_field):
+        return None, ["Nothing was asked yet, so the stability of instances was not measured"]
+    return check_field(samples, label_field, "label_field"), []
+
+
+def _suggested(dataset: fo.Dataset, ledger: str, concept: str) -> tuple[str, ...]:
+    """The wordings to try where nobody says which: as it is asked, and what the noun graph suggests."""
+    known = definition_of(dataset, concept, ledger)
+    found: dict[str, str] = {}
+    for phrase in (*(known.phrases if known else ()), *(one.phrase for one in suggest_wordings(concept))):
+        found.setdefault(phrase.casefold(), phrase)
+    return tuple(found.values())
+
+
+def _chosen(
+    samples: fo.core.collections.SampleCollection, known: Sequence[str], ledger: str, limit: int, seed: int
+) -> list[str]:
+    """Ids of the samples to look at, in the samples' order."""
+    ids = samples.values("id")
+    if len(ids) <= limit:
+        return ids
+    order = np.random.default_rng(seed).permutation(len(ids))
+    taken: list[int] = []
+    if known:
+        answers = read_answers(samples, ledger, known, ())
+        levels = np.array([thresholds_of(samples, ledger)[concept] for concept in answers.concepts])
+        margin = np.where(answers.asked, answers.presence - levels, -np.inf).max(axis=1)
+        place = {number: k for k, number in enumerate(answers.ids.tolist())}
+        margin = margin[[place[number] for number in ids]]
+        taken = [k for k in order.tolist() if margin[k] >= 0][: limit // 3]
+        doubtful = order[np.argsort(np.abs(margin[order]), kind="stable")].tolist()
+        left = set(taken)
+        taken += [k for k in doubtful if k not in left and np.isfinite(margin[k])][: limit // 3]
+    left = set(taken)
+    taken += [k for k in order.tolist() if k not in left][: limit - len(taken)]
+    return [ids[k] for k in sorted(taken)]
+
+
+def _loaded(
+    samples: fo.core.collections.SampleCollection, ids: Sequence[str], fields: Sequence[str | None]
+) -> list[tuple[str, list[fo.Detection], list[fo.Detection]]]:
+    """File, instances, and ground truth of each sample."""
+    view = samples.select(list(ids), ordered=True).select_fields([name for name in fields if name])
+    return [
+        (one.filepath, *([] if name is None or one[name] is None else one[name].detections for name in fields))
+        for one in view
+    ]  # fmt: skip
+
+
+def _stable(
+    concept: str, made: Sequence[Wording], best: str | None,
+    there: Sequence[tuple[str, str, list[str], NDArray[np.bool_]]],
+) -> tuple[list[dict[str, Any]], list[str]]:  # fmt: skip
+    """The stability of each instance, by the group of the words that found it, else that of what is recommended."""
+    group = {one.phrase.casefold(): one.group for one in made}
+    usual = group.get((best or "").casefold(), 0)
+    rows = []
+    for sample, label, own, seen in there:
+        number = next((group[word.casefold()] for word in own if group.get(word.casefold())), usual)
+        members = [k for k, one in enumerate(made) if one.group == number and number]
+        value = stability.share([made[k].phrase for k in members], seen[members].tolist(), own)
+        if value is not None:
+            rows.append(dict(sample_id=sample, label_id=label, value=value))
+    if there and not rows:
+        return rows, [f"No other wording is of the group that found {concept!r}: stability was not measured"]
+    return rows, []
+
+
+def _silent(made: Sequence[Wording], failed: Mapping[str, str]) -> list[str]:
+    silent = [one.phrase for one in made if not one.group]
+    notes = [f"Found nothing: {listed(silent)}"] if silent else []
+    return [*notes, *([f"{len(failed)} images could not be asked: see failed"] if failed else [])]
+
+
+def _write(
+    samples: fo.core.collections.SampleCollection, result: Wordings, found_in: str | None,
+    rows: Sequence[Mapping[str, Any]],
+) -> None:  # fmt: skip
+    dataset = samples._root_dataset
+    if rows:
+        records.declare(dataset, {f"{found_in}.detections.{stability.ATTRIBUTE}": fo.FloatField})
+        stability.store(samples, found_in, rows)
+    numbers = {
+        name: np.where(np.isnan(held), None, held).tolist()
+        for name in ("agreement", "overlap", "presence") for held in (getattr(result, name),)
+    }
+    records.store(
+        dataset, result.key, METHOD,
+        dict(
+            concept=result.concept, phrases=list(result.phrases), recommended=result.recommended,
+            samples=len(result.samples), label_field=result.label_field, rows=result.rows(),
+        ),
+        dict(
+            concept=result.concept, wordings=[asdict(one) for one in result.wordings],
+            groups=[dict(asdict(one), phrases=list(one.phrases)) for one in result.groups],
+            recommended=result.recommended, reasons=list(result.reasons), looked_at=list(result.samples),
+            counts=result.counts.tolist(), matches=result.matches.tolist(), label_field=result.label_field,
+            measured=result.measured, failed=dict(result.failed), notes=list(result.notes), **numbers,
+        ),
+    )  # fmt: skip
