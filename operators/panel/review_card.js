@@ -1,69 +1,108 @@
 // The card of the panel's tab "Review": a picture, a question, and one keystroke for each answer.
 //
-// Python panels know buttons, but no keys, and that is all that this file is for: it draws what the tab puts into the
-// panel's data, and calls the tab's own handlers. It is written as the browser runs it; nothing is built from it.
+// Python panels know buttons, but no keys, and that is all that this file is for: it draws what the tab's handlers
+// return, and calls them. It is written as the browser runs it; nothing is built from it.
 //
-//   data:   { items: [{ id, question, picture, because, place, candidates }], state, note }, the next question first
-//   view:   on_answer, on_back, on_add: URIs of handlers
+// The questions are kept here, and not in the panel's data: the App copies that into the panel's state, where a question
+// that was answered comes back, and draws the card anew with every event. So is what was answered, because a person is
+// faster than the way to the server and back, and answers may be on their way together.
 (function () {
   "use strict";
 
-  const { createElement: h, useCallback, useEffect, useRef, useState } = window.React;
-  const { Box, Button, Typography } = window.__mui__;
+  const { createElement: h, useEffect, useReducer } = window.React;
+  const { Box, Button, TextField, Typography } = window.__mui__;
   const { useTriggerPanelEvent } = window.__foo__;
   const { PluginComponentType, registerComponent } = window.__fop__;
 
-  const KEYS = { y: "yes", n: "no", s: "skip", a: "add", u: "back" };
+  const KEYS = { y: "yes", n: "no", s: "skip", a: "add", u: "back", o: "open" };
   // where letters mean something else: what is typed, forms of operators, a sample that is open, a menu
-  const ELSEWHERE = "input, textarea, select, [contenteditable=true], [role=dialog], [role=menu], [role=listbox]";
+  const TYPED = "input:not([type=checkbox]), textarea, select, [contenteditable=true], [role=menu], [role=listbox]";
   const OVER = "[data-cy=modal], [data-cy=operators-prompt-modal], [data-cy=operators-browser-search], [role=dialog]";
 
+  // of the queue that is looked at: the questions ahead, what was answered here, and how to reach the server
+  let desk = { queue: null, items: [], answered: [], waiting: 0, note: "", place: "", undoable: false };
+  let server = null; // { trigger, view } while the card is on the screen
+  let redraw = () => {};
+
+  // Two people must not have one name by chance, and one must have the same after the page was loaded again.
+  const NAME = "concepts-sam3-reviewer";
+  const name = () => {
+    const held = localStorage.getItem(NAME) || `reviewer ${Math.random().toString(16).slice(2, 6)}`;
+    localStorage.setItem(NAME, held);
+    return held;
+  };
+
+  function sit(queue) {
+    desk = { queue, items: [], answered: [], waiting: 0, note: "", place: "", undoable: false };
+    call("on_items", {});
+  }
+
+  function call(handler, params) {
+    const asked = desk;
+    asked.waiting += 1;
+    const who = server.view.user || name();
+    server.trigger(server.view[handler], { ...params, reviewer: who }, false, (reply) => {
+      asked.waiting -= 1;
+      const found = reply && reply.result;
+      if (found && found.items) {
+        // of several replies under way, an earlier one knows less: what was answered here stays answered
+        Object.assign(asked, { note: found.note, place: found.place, undoable: found.undoable });
+        asked.items = found.items;
+        if (found.back) asked.answered = asked.answered.filter((id) => id !== found.back);
+      }
+      redraw();
+    });
+  }
+
+  const open = () => desk.items.filter((item) => !desk.answered.includes(item.id));
+
+  function act(what) {
+    const item = open()[0];
+    if (what === "back") {
+      const last = desk.answered[desk.answered.length - 1] || null;
+      if (last || desk.undoable) call("on_back", { id: last });
+    } else if (item && what === "open") {
+      call("on_open", { id: item.id });
+    } else if (item && (what !== "add" || item.candidates)) {
+      desk.answered.push(item.id);
+      call(what === "add" ? "on_add" : "on_answer", { id: item.id, verdict: what });
+    }
+    redraw();
+  }
+
+  function pressed(event) {
+    const what = KEYS[event.key.toLowerCase()];
+    const chord = event.ctrlKey || event.metaKey || event.altKey || event.repeat;
+    if (!what || chord || !server || event.target.closest?.(TYPED) || document.querySelector(OVER)) return;
+    event.preventDefault();
+    event.stopPropagation(); // the grid has shortcuts, too
+    act(what);
+  }
+
   function ReviewCard(props) {
-    const data = props.data || {};
     const view = props.schema.view;
     const trigger = useTriggerPanelEvent();
-    // Answered here, though the server may not know yet: a person is faster than the way there and back.
-    const [answered, setAnswered] = useState(() => []);
-    const items = (data.items || []).filter((item) => !answered.includes(item.id));
-    const item = items[0];
-
-    const act = useCallback(
-      (what) => {
-        if (what === "back") {
-          const last = answered[answered.length - 1];
-          setAnswered(answered.slice(0, -1));
-          trigger(view.on_back, { id: last || null });
-        } else if (item && (what !== "add" || item.candidates)) {
-          setAnswered([...answered, item.id]);
-          trigger(what === "add" ? view.on_add : view.on_answer, { id: item.id, verdict: what });
-        }
-      },
-      [answered, item, trigger, view],
-    );
-
-    const acting = useRef(act);
-    acting.current = act;
+    const [, again] = useReducer((count) => count + 1, 0);
+    server = { trigger, view };
+    redraw = again;
     useEffect(() => {
-      const pressed = (event) => {
-        const what = KEYS[event.key.toLowerCase()];
-        const chord = event.ctrlKey || event.metaKey || event.altKey || event.repeat;
-        if (!what || chord || event.target.closest?.(ELSEWHERE) || document.querySelector(OVER)) return;
-        event.preventDefault();
-        event.stopPropagation(); // the grid has shortcuts, too
-        acting.current(what);
-      };
       window.addEventListener("keydown", pressed, true);
       return () => window.removeEventListener("keydown", pressed, true);
     }, []);
+    useEffect(() => {
+      if (desk.queue !== view.queue) sit(view.queue);
+    }, [view.queue]);
 
-    const key = (letter, label, what, color, off) =>
+    const items = open();
+    const item = items[0];
+    const key = (letter, label, what, main, off) =>
       h(
         Button,
         {
           key: what,
           "data-cy": `review-${what}`,
-          variant: color ? "contained" : "outlined",
-          color: color || "inherit",
+          variant: main ? "contained" : "outlined",
+          color: main ? "primary" : "inherit",
           size: "small",
           disabled: Boolean(off),
           onClick: () => act(what),
@@ -72,32 +111,49 @@
         h("kbd", { style: { opacity: 0.7, marginRight: 6, fontFamily: "inherit" } }, letter),
         label,
       );
-
-    const buttons = [
-      key("Y", "Yes", "yes", "primary", !item),
-      key("N", "No", "no", "primary", !item),
-      item && item.candidates ? key("A", `No: add ${item.candidates}`, "add") : null,
-      key("S", "Skip", "skip", null, !item),
-      key("U", "Undo", "back", null, !answered.length && !data.undoable),
+    const asked = item && [
+      h(Typography, { key: "question", variant: "h6", "data-cy": "review-question" }, item.question),
+      h(Typography, { key: "place", variant: "body2", color: "text.secondary" }, desk.place),
+      h("img", {
+        key: item.id, // so that the picture before is never shown with this question
+        src: item.picture,
+        alt: item.question,
+        "data-cy": "review-picture",
+        style: { display: "block", maxWidth: "100%", height: 340, objectFit: "contain", margin: "8px 0" },
+      }),
+      h(Typography, { key: "because", variant: "body2", color: "text.secondary" }, item.because),
     ];
+    const empty = h(Typography, { variant: "body1" }, desk.waiting ? "…" : desk.note);
     return h(
       Box,
       { "data-cy": "review-card", "data-item": item ? item.id : "", sx: { width: "100%", minWidth: 0 } },
-      item
-        ? [
-            h(Typography, { key: "question", variant: "h6", "data-cy": "review-question" }, item.question),
-            h(Typography, { key: "place", variant: "body2", color: "text.secondary" }, item.place),
-            h("img", {
-              key: item.id, // so that the picture before is never shown with this question
-              src: item.picture,
-              alt: item.question,
-              "data-cy": "review-picture",
-              style: { display: "block", maxWidth: "100%", maxHeight: 380, margin: "8px 0", borderRadius: 4 },
-            }),
-            h(Typography, { key: "because", variant: "body2", color: "text.secondary" }, item.because),
-          ]
-        : h(Typography, { variant: "body1" }, data.items && data.items.length ? "…" : data.note || "…"),
-      h(Box, { sx: { display: "flex", flexWrap: "wrap", gap: 1, mt: 1 } }, ...buttons),
+      asked || empty,
+      h(
+        Box,
+        { sx: { display: "flex", flexWrap: "wrap", gap: 1, mt: 1 } },
+        key("Y", "Yes", "yes", true, !item),
+        key("N", "No", "no", true, !item),
+        item && item.candidates ? key("A", `No: add ${item.candidates}`, "add") : null,
+        key("S", "Skip", "skip", false, !item),
+        key("U", "Undo", "back", false, !desk.answered.length && !desk.undoable),
+        key("O", "Open", "open", false, !item),
+      ),
+      view.user
+        ? null
+        : h(TextField, {
+            label: "Your name",
+            size: "small",
+            variant: "standard",
+            defaultValue: name(),
+            "data-cy": "review-name",
+            onBlur: (event) => {
+              const said = event.target.value.trim();
+              if (!said || said === name()) return;
+              localStorage.setItem(NAME, said);
+              sit(view.queue);
+            },
+            sx: { mt: 1 },
+          }),
     );
   }
 
