@@ -107,10 +107,11 @@ def declare_verdicts(dataset: fo.Dataset, book: Ledger, label_field: str, concep
             )
     log = log_field(book.name)
     if log not in schema:
+        fields = [fo.core.odm.create_field(name, kind) for name, kind in _IN_LOG.items()]
         dataset.add_sample_field(
-            log, fo.ListField, subfield=fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument
-        )
-    records.declare(dataset, {f"{log}.{name}": kind for name, kind in _IN_LOG.items()})
+            log, fo.ListField, subfield=fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument,
+            fields=fields,
+        )  # fmt: skip
     field = dataset.get_field(book.exhaustive)
     if (field.info or {}).get("label_field") != label_field:
         field.info = {**(field.info or {}), "label_field": label_field}

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..answers import Answers, read_answers
 from ..instances import Instances, Overlaps, compare
 from ..label_errors import judge
+from ..named import Named
 from ..suspicion import SAME
 from ..truth import Truth
 from .items import EXHAUSTIVITY, MASK
@@ -58,34 +59,6 @@ class Doubts:
         """The larger doubt counts."""
         if pair not in self.pairs or self.pairs[pair][0] < doubt:
             self.pairs[pair] = doubt, because
-
-
-@dataclass(frozen=True)
-class Named:
-    """Which concept a label is an instance of, by its name.
-
-    Attributes:
-        names: concept → what its labels are called, the first in new ones.
-    """
-
-    names: Mapping[str, Sequence[str]]
-
-    def concept(self, label: str | None) -> str | None:
-        """The concept of that very name, else the first whose names hold it; None: it is none under review."""
-        return self._known.get((label or "").casefold())
-
-    @property
-    def _known(self) -> dict[str, str]:
-        if "known" not in self.__dict__:
-            known: dict[str, str] = {}
-            for concept, names in self.names.items():
-                for name in names:
-                    known.setdefault(name.casefold(), concept)
-            for concept, names in self.names.items():  # of its own name, a concept is sure
-                if concept.casefold() in {name.casefold() for name in names}:
-                    known[concept.casefold()] = concept
-            self.__dict__["known"] = known
-        return self.__dict__["known"]
 
 
 def doubts_of(

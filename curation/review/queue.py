@@ -10,25 +10,22 @@ import fiftyone as fo
 import numpy as np
 
 from .. import records
-from ..answers import all_concepts, asked_concepts, check_ledger, ledgers_of, read_said
-from ..checks import check_known, check_whole, check_words
+from ..answers import read_said
+from ..checks import check_known, check_words
 from ..errors import CurationError
 from ..instances import check_field
+from ..named import Named, answering_ledger, check_stills, found_beside, name_concepts, verdict_ledger
 from ..steps import run_steps
 from ..verified import ATTRIBUTE, check_reviewed, declare_verdicts
-from .evidence import KINDS, TASKS, Doubts, Named, doubts_of
+from .evidence import KINDS, TASKS, Doubts, doubts_of
 from .items import EXHAUSTIVITY, KEY, MASK, METHOD, Item, Review, store_review
 
 if __package__ == "curation.review":
-    from zoo.engine.errors import ConceptError
     from zoo.ledger import DEFAULT, Ledger
-    from zoo.provenance import asked_phrases, instances_fields, ledger_of
-    from zoo.segment import check_images
+    from zoo.provenance import ledger_of
 else:
-    from ...zoo.engine.errors import ConceptError
     from ...zoo.ledger import DEFAULT, Ledger
-    from ...zoo.provenance import asked_phrases, instances_fields, ledger_of
-    from ...zoo.segment import check_images
+    from ...zoo.provenance import ledger_of
 
 #: items of a batch
 BATCH = 20
@@ -107,13 +104,11 @@ def review_steps(
     if key is not None:
         records.check_key(dataset, key, METHOD)
     own = ledger_of(dataset, path)
-    book = _book(dataset, ledger, own)
+    book = verdict_ledger(dataset, ledger, own)
     check_reviewed(dataset, book, path)
-    source = _source(samples, book, own, found_field)
-    found_in = _found_in(samples, path, source, own, found_field)
-    named = Named(_names(samples, path, source, concepts, gt_labels))
-    if not len(samples):
-        raise CurationError(f"There is nothing to review: no samples in this dataset or view of {dataset.name!r}")
+    source = answering_ledger(samples, book, own, found_field)
+    found_in = found_beside(samples, path, source, own, found_field)
+    named = name_concepts(samples, path, source, concepts, gt_labels)
     check = _check_of(dataset, path, exhaustivity)
     known = source.name if source is not None and (found_in is not None or own is not None) else None
     doubts = None
@@ -167,95 +162,6 @@ def arrange(rows: Sequence[Row], size: int = BATCH) -> list[list[Row]]:
             current.append(row)
         made.append(current)
     return sorted(made, key=lambda part: -float(np.mean([row[4] for row in part])))
-
-
-def check_stills(samples: fo.core.collections.SampleCollection) -> None:
-    """Refuse what is not whole images.
-
-    Raises:
-        CurationError: says what to do.
-    """
-    check_whole(samples)
-    if samples._contains_videos(any_slice=True):
-        raise CurationError(
-            f"{samples._root_dataset.name!r} holds videos, and masks on frames are not reviewed: review the images of "
-            "dataset.to_frames(sample_frames=True).clone()"
-        )
-    try:
-        check_images(samples)
-    except ConceptError as error:
-        raise CurationError(str(error)) from None
-
-
-def _book(dataset: fo.Dataset, ledger: str | None, own: Ledger | None) -> Ledger:
-    if ledger is not None:
-        try:
-            return Ledger(ledger)
-        except ConceptError as error:
-            raise CurationError(str(error)) from None
-    known = ledgers_of(dataset)
-    return own or Ledger(known[0] if len(known) == 1 else DEFAULT)
-
-
-def _source(
-    samples: fo.core.collections.SampleCollection, book: Ledger, own: Ledger | None, found_field: str | None
-) -> Ledger | None:
-    """The ledger whose answers are evidence; it need not be that which gets the verdicts."""
-    known = ledgers_of(samples)
-    found = ledger_of(samples._root_dataset, found_field) if found_field is not None else own
-    found = found or next((Ledger(name) for name in (book.name, DEFAULT, *known) if name in known), None)
-    return None if found is None else check_ledger(samples, found.name)
-
-
-def _found_in(
-    samples: fo.core.collections.SampleCollection, path: str, source: Ledger | None, own: Ledger | None,
-    said: str | None,
-) -> str | None:  # fmt: skip
-    """The field of instances that labels are compared with; None, where they are these themselves."""
-    if said is not None:
-        found = check_field(samples, said, "found_field")
-        if found == path:
-            raise CurationError(f"found_field and label_field are both {path!r}: compare labels with something else")
-        return found
-    if own is not None or source is None:
-        return None
-    fields = instances_fields(samples._root_dataset, source)
-    return next((name for name in fields if name != path and samples.has_field(name)), None)
-
-
-def _names(
-    samples: fo.core.collections.SampleCollection, path: str, source: Ledger | None, concepts: Sequence[str] | None,
-    gt_labels: Mapping[str, Any] | None,
-) -> dict[str, tuple[str, ...]]:  # fmt: skip
-    """Concept → what its labels are called."""
-    dataset = samples._root_dataset
-    if gt_labels is not None and not isinstance(gt_labels, Mapping):
-        raise CurationError(f"gt_labels={gt_labels!r} must map concepts to labels, such as {{'cap': ['baseball cap']}}")
-    said = {c: tuple(check_words(names, f"gt_labels[{c!r}]")) for c, names in (gt_labels or {}).items()}
-    asked = () if source is None else asked_concepts(samples, source.name)
-    phrases = {} if source is None else asked_phrases(dataset, source)
-    labelled = [name for name in samples.distinct(f"{path}.detections.label") if name]
-    if concepts is None:
-        wanted = list(dict.fromkeys([*asked, *said]))
-    else:
-        wanted = list(dict.fromkeys(check_words(concepts, "concepts")))
-        if not wanted:
-            raise CurationError("No concepts were named: leave concepts out to review all")
-        known = list(dict.fromkeys([*asked, *all_concepts(dataset), *said, *labelled]))
-        folded = {name.casefold() for name in known}
-        for concept in wanted:
-            if concept.casefold() not in folded:
-                check_known(concept, known, "concept that is labelled, or was asked")
-    names = {}
-    for concept in wanted:
-        usual = [name for name in labelled if name.casefold() == concept.casefold()] or [concept]
-        names[concept] = said.get(concept) or tuple(dict.fromkeys([*usual, *phrases.get(concept, ())]))
-    if concepts is None:
-        taken = {name.casefold() for listed in names.values() for name in listed}
-        names |= {name: (name,) for name in labelled if name.casefold() not in taken}
-    if not names:
-        raise CurationError(f"There is nothing to review: {path!r} holds no labels, and nothing was asked")
-    return names
 
 
 def _check_of(dataset: fo.Dataset, path: str, key: str | None) -> Any:
