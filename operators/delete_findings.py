@@ -19,8 +19,8 @@ class DeleteFindings(foo.Operator):
         return foo.OperatorConfig(
             name="delete_findings",
             label="SAM 3: delete findings",
-            description="Hard negatives, label errors, confusions or thresholds, and every field that was written "
-            "with them",
+            description="Hard negatives, label errors, confusions, thresholds or a training subset, and every field "
+            "that was written with them",
             dynamic=True,
             risk_level=types.RiskLevel.MEDIUM,
         )
@@ -53,9 +53,9 @@ class DeleteFindings(foo.Operator):
 
 def _known(dataset: fo.Dataset) -> dict[str, str]:
     """Key → what was found. What was settled is not among it: its record is the way to undo it."""
-    from ..curation import confusion, hard_negatives, label_errors, thresholds
+    from ..curation import confusion, hard_negatives, label_errors, subset, thresholds
     from ..curation.records import findings
 
     kinds = {hard_negatives: "hard negatives", label_errors: "label errors", confusion: "confusions",
-             thresholds: "thresholds; if in effect, they stay so"}  # fmt: skip
+             subset: "a training subset", thresholds: "thresholds; if in effect, they stay so"}  # fmt: skip
     return {key: words for kind, words in kinds.items() for key in findings(dataset, kind.METHOD)}

@@ -18,6 +18,7 @@ from curation.hard_negatives import find_hard_negatives, load_hard_negatives
 from curation.label_errors import find_label_errors, load_label_errors
 from curation.policies import applied_policies
 from curation.presence import present, suppressed, where
+from curation.subset import load_subset
 from curation.swaps import ask_swaps
 from curation.thresholds import find_thresholds, load_thresholds, set_threshold
 from emoji_world.dataset import GT_LABELS, SENSES, build_dataset
@@ -393,3 +394,83 @@ def test_a_dataset_without_a_ledger_is_told_how_to_make_one(new_dataset, name):
     with pytest.raises(ExecutionError, match="has no concept ledger 'sam3': ask SAM 3 first"):
         run(plain, name, **params).raise_exceptions()
     assert any("has no concept ledger" in problem for problem in problems(form(plain, name, **params)))
+
+
+# --- embeddings, and a training subset ---
+
+
+def test_embeddings_are_computed_and_told(scenes):
+    said = dict(embeddings_field="sam3_embedding", checkpoint="tiny")
+    assert problems(form(scenes, "compute_embeddings", **said)) == []
+    result = run(scenes, "compute_embeddings", **said)
+    assert notices(result) == ["24 images embedded in sam3_embedding, 128 numbers each"]
+    assert scenes.count("sam3_embedding") == 24
+    said = dict(what="instances", label_field="ground_truth", attribute="vector", checkpoint="tiny")
+    fields = form(scenes, "compute_embeddings", **said)
+    assert problems(fields) == [] and {"label_field", "attribute"} <= fields.keys()
+    (notice,) = notices(run(scenes, "compute_embeddings", **said))
+    many = scenes.count("ground_truth.detections")
+    assert notice == f"{many} instances embedded in ground_truth.detections.vector, 128 numbers each"
+    wrong = form(scenes, "compute_embeddings", what="instances", label_field="ground_truth", attribute="two words")
+    assert any("must be a plain word" in problem for problem in problems(wrong))
+
+
+def test_a_subset_is_chosen_and_told(scenes):
+    said = dict(n=8, key="chosen", usual_senses=True, val=0.25)
+    assert problems(form(scenes, "choose_subset", **said)) == []
+    result = run(scenes, "choose_subset", **said)
+    found = load_subset(scenes, "chosen")
+    assert len(found) == 8 and found.sizes == {"train": 6, "val": 2}
+    assert notices(result)[0].startswith("8 samples chosen: ") and "(train 6, val 2)" in notices(result)[0]
+    scenes.reload()
+    assert set(scenes.load_saved_view("chosen").values("id")) == found.by_id.keys()
+    assert form(scenes, "delete_findings")["key"].type.values == ["chosen"]
+    run(scenes, "delete_findings", key="chosen")
+    scenes.reload()
+    assert scenes.list_saved_views() == [] and scenes.count_sample_tags() == {}
+
+
+def test_every_setting_of_the_form_of_a_subset_arrives(scenes):
+    said = dict(
+        n=6, key="chosen", more=True, ratio_positive=0.0, ratio_hard=0.0, ratio_easy=1.0, val=0.0, test=0.5,
+        diversity="none", duplicates=False, gt_field="ground_truth", absence="exhaustive", concepts=["dog"],
+        seed=7, balance=False,
+    )  # fmt: skip
+    assert problems(form(scenes, "choose_subset", **said)) == []
+    run(scenes, "choose_subset", **said)
+    found = load_subset(scenes, "chosen")
+    assert found.counts["easy"] == 6 and found.sizes == {"train": 3, "test": 3}
+    assert {one.concept for one in found.chosen} == {"dog"} and all(one.known for one in found.chosen)
+    about = scenes.get_run_info("chosen").config.settings
+    assert (about["seed"], about["balance"], about["diversity"], about["duplicates"]) == (7, False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        (dict(n=900), "n=900, but there are only 24 samples"),
+        (dict(n=8, val=0.6, test=0.5), "must be a number above 0"),
+        (dict(n=2, val=0.1), "'val' would get none of 2 samples"),
+        (dict(n=8, more=True, concepts=["hat"]), "'hat' was not asked"),
+        (dict(n=8, key="sam3"), "key='sam3' is already the name of a run"),
+    ],
+)
+def test_a_subset_that_cannot_be_is_refused_in_the_form(scenes, params, words):
+    said = dict(dict(key="chosen"), **params)
+    assert any(words in problem for problem in problems(form(scenes, "choose_subset", **said)))
+    with pytest.raises(ExecutionError, match=words):
+        run(scenes, "choose_subset", **said).raise_exceptions()
+    assert "chosen" not in scenes.list_runs()
+
+
+def test_a_subset_from_python_and_delegated(scenes):
+    found = call("choose_subset", scenes, n=8, key=None, senses="usual", progress=False)
+    assert len(found) == 8
+    with pytest.raises(ValueError, match="n=0 must be"):
+        call("choose_subset", scenes, n=0)
+    call("choose_subset", scenes, n=8, key="later", senses="usual", delegate=True)
+    DelegatedOperationService().execute_queued_operations()
+    scenes.reload()
+    assert load_subset(scenes, "later").by_id.keys() == found.by_id.keys()
+    embedded = call("compute_embeddings", scenes, what="images", progress=False)
+    assert embedded.vectors == 24

@@ -14,6 +14,7 @@ import torch
 from .answering import Answering, tried_apart
 from .asking import Asking, check_readable
 from .config import Sam3Config, parse_settings
+from .embedding import Embedding
 from .engine.checkpoint import Checkpoint
 from .engine.concepts import Classes, Concept, check_fraction, check_phrase, parse_concepts, refuse_twins
 from .engine.conflicts import ConflictSettings, settled
@@ -29,7 +30,7 @@ from .inputs import Loaded
 from .labels import to_detections
 from .landing import Reply
 from .ledger import Ledger, answered, write, write_error
-from .run import Run
+from .run import Refused, Run
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,17 @@ class Question:
     exemplars: Mapping[str, Exemplars] = field(default_factory=dict)
 
 
-class Sam3ImageModel(Asking, Answering):
+class Sam3ImageModel(Embedding, Asking, Answering):
     """Finds every instance of every concept, and keeps the presence of each concept, found or not.
 
     Finds ``Detections`` with masks, which ``apply_model`` stores in ``label_field``; writes the ledger's fields
-    (``sam3_presence``, ``sam3_score``, ``sam3_count``, ``sam3_error``) on the sample or frame itself.
+    (``sam3_presence``, ``sam3_score``, ``sam3_count``, ``sam3_error``) on the sample or frame itself. Embeds images,
+    too (:class:`Embedding`).
 
     Args:
         checkpoint: a loaded checkpoint
         classes: concepts: a list, a comma-separated string, or a mapping from label to phrase(s). May be left
-            out if ``prompt_field`` is given, here or to ``apply_model``
+            out if ``prompt_field`` is given, here or to ``apply_model``, and for embeddings
         thresholds: label -> confidence threshold in [0, 1], before ``confidence_thresh``
         confidence_thresh: threshold of all other concepts
         floor: store instances down to this confidence as well (they are not counted)
@@ -105,12 +107,7 @@ class Sam3ImageModel(Asking, Answering):
         unknown = sorted(set(self.needs_fields) - {"prompt_field", "box_prompt_field"})
         if unknown:
             raise ConceptError(f"Unknown argument {unknown[0]!r}: this model takes prompt_field, box_prompt_field")
-        examples = self._examples()  # refuses what makes no sense without a field of examples
-        if not self.asked_always() and not self._prompt_field() and not examples:
-            raise ConceptError(
-                'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"], or give '
-                "prompt_field=... with phrases for each sample, or box_prompt_field=... with examples"
-            )
+        self._examples()  # refuses what makes no sense without a field of examples
         # entered once more by each apply_model within a longer run: that run goes on
         self._run = self._run or Run()
         self._run.entered += 1
@@ -143,6 +140,12 @@ class Sam3ImageModel(Asking, Answering):
 
     def _begin(self, run: Run, sample: Any) -> None:
         if run.dataset is None:
+            if not self.asked_always() and not self._prompt_field() and not self._examples():
+                # not as soon as the model is entered: to embed, there is no need of concepts
+                raise Refused(ConceptError(
+                    'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"], or give '
+                    "prompt_field=... with phrases for each sample, or box_prompt_field=... with examples"
+                ))  # fmt: skip
             run.begin(
                 sample, self.ledger.name, self.asked_always(), self._prompt_field(), self._examples(), self.about(),
                 self.skip_existing,

@@ -93,7 +93,7 @@ def subset_steps(
             for the most others), or None (at random; of hard negatives, the highest score).
         embeddings: a field of vectors, or an array (N, D) in the order of the samples. Default: ``<ledger>_embedding``
             if there is such a field, else presences. Samples without a vector are left out.
-        duplicates: of samples whose embeddings have at least this cosine, only one can be chosen. True: 0.98, where
+        duplicates: of samples whose embeddings have at least this cosine, only one can be chosen. True: 0.97, where
             there are embeddings. False: all can be.
         group_field: what must not be in two splits, such as the video or scene. Default: groups of grouped datasets,
             ``sample_id`` of frames that were made samples; else none.

@@ -17,7 +17,7 @@ from .quotas import shared_out
 from .result import ROLES
 
 #: from this cosine on, two pictures are nearly one, where nobody says otherwise
-DUPLICATE = 0.98
+DUPLICATE = 0.97
 
 
 def check_number(n: Any) -> int:
