@@ -7,6 +7,7 @@ from typing import Any
 from .ask_again import AskAgain
 from .delete_findings import DeleteFindings
 from .evaluate_concepts import EvaluateConcepts
+from .export_subset import ExportSubset
 from .find_confusions import FindConfusions, SettleConfusion, UndoPolicy
 from .find_hard_negatives import FindHardNegatives
 from .find_label_errors import FindLabelErrors
@@ -27,8 +28,8 @@ from .verify_presence import VerifyPresence
 OPERATORS = (
     SegmentConcepts, TrackConcepts, SegmentRegions, AskAgain, RefineLabels, SegmentEverything, UndoChange,
     SaveConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors, FindConfusions,
-    SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings, *METRICS,
-    ConceptsPanel,
+    SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings, ExportSubset,
+    *METRICS, ConceptsPanel,
 )  # fmt: skip
 
 

@@ -88,11 +88,10 @@ class Exported:
 
 @dataclass(frozen=True)
 class Step:
-    """``done`` of ``total`` samples, ``failed`` of which were left out; ``result`` once everything is written."""
+    """``done`` of ``total`` samples; ``result`` once everything is written."""
 
     done: int
     total: int
-    failed: int = 0
     result: Exported | None = None
 
 
@@ -221,7 +220,7 @@ def _write(
                 unlabelled += sum(concept not in names for concept in picture.partial)
                 if negatives and where is not None:
                     known.append(_entry(picture, where, writer))
-            yield Step(done, total, len(left))
+            yield Step(done, total)
         if len(left) == total:
             one = left[0]
             raise CurationError(f"Not a single sample could be exported; the first: {one.filepath}: {one.reason}")
@@ -247,7 +246,7 @@ def _write(
         files = folder.finish(about)
     finally:
         folder.abandon()
-    yield Step(total, total, len(left), Exported(
+    yield Step(total, total, Exported(
         str(folder.path), format, plan.concepts, plain, files, tuple(left), tuple(notes), writer.measures()
     ))  # fmt: skip
 
