@@ -416,6 +416,8 @@ def painted(line: fo.Polyline) -> np.ndarray:
 
 def test_yolo_is_read_back_by_fiftyone(made, tmp_path, imported):
     done = export(made, tmp_path / "out", "yolo", splits="my_split")
+    read = read_negatives(tmp_path / "out")  # of concepts that are no classes, too
+    assert {(Path(file).name, c) for file, held in read.items() for c in held} == expected_absent(made)
     settings = yaml.safe_load((tmp_path / "out" / "dataset.yaml").read_text())
     names = ["cat", "dog", "fox"]
     assert settings == {"names": dict(enumerate(names)), "train": "./images/train/", "val": "./images/val/"}
@@ -643,7 +645,7 @@ def test_images_of_one_name_stay_apart(tmp_path, imported, format):
         media.noise(path, k, SIZE)
         dataset.add_sample(fo.Sample(filepath=str(path), sam3=fo.Detections(detections=[blob(k, "dog")])))
     ask(dataset, {"dog": 0.9, "cat": [0.1, 0.9, 0.1]}, label_field="sam3")
-    export(dataset, tmp_path / "out", format, concepts=["dog", "cat"])
+    export(dataset, tmp_path / "out", format)
     wanted = [whole(s.sam3.detections[0]).tobytes() for s in dataset]
     if format == "crops":
         rows = json.loads((tmp_path / "out" / "manifest.json").read_text())["crops"]
