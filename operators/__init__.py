@@ -9,6 +9,7 @@ from .choose_subset import ChooseSubset
 from .compute_embeddings import ComputeEmbeddings
 from .delete_findings import DeleteFindings
 from .evaluate_concepts import EvaluateConcepts
+from .export_subset import ExportSubset
 from .find_confusions import FindConfusions, SettleConfusion, UndoPolicy
 from .find_hard_negatives import FindHardNegatives
 from .find_label_errors import FindLabelErrors
@@ -28,9 +29,9 @@ from .verify_presence import VerifyPresence
 
 OPERATORS = (
     SegmentConcepts, TrackConcepts, SegmentRegions, AskAgain, RefineLabels, SegmentEverything, UndoChange,
-    SaveConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors, FindConfusions,
-    SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, ComputeEmbeddings, ChooseSubset,
-    DeleteFindings, *METRICS, ConceptsPanel,
+    SaveConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors,
+    FindConfusions, SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, ComputeEmbeddings,
+    ChooseSubset, ExportSubset, DeleteFindings, *METRICS, ConceptsPanel,
 )  # fmt: skip
 
 

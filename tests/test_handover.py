@@ -11,10 +11,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import fiftyone as fo
+import fiftyone.operators as foo
 import numpy as np
 import pytest
 import yaml
 from fiftyone import ViewField as F
+from fiftyone.operators.delegated import DelegatedOperationService
+from fiftyone.operators.executor import ExecutionContext, ExecutionError
 from fiftyone.types import COCODetectionDataset, YOLOv5Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,20 +179,25 @@ def test_coco_is_read_back_by_pycocotools_exactly(made, tmp_path):
     assert held == masks(made, "sam3")
 
 
-@settings(max_examples=25, deadline=None)
-@given(mask=arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14))).filter(lambda mask: mask.any()))
-def test_any_mask_comes_through_coco(mask, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("one")
-    path = media.plain(folder / "a.png", "red", mask.shape)
+MASKS = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(lambda mask: mask.any())
+
+
+@settings(max_examples=8, deadline=None)
+@given(drawn=st.lists(MASKS, min_size=4, max_size=12))
+def test_any_mask_comes_through_coco(drawn, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
     dataset = fo.Dataset()
-    label = fo.Detection.from_mask(mask, label="thing")
-    dataset.add_sample(fo.Sample(filepath=str(path), sam3=fo.Detections(detections=[label])))
+    for k, mask in enumerate(drawn):
+        path = media.plain(folder / f"{k}.png", "red", mask.shape)
+        labels = fo.Detections(detections=[fo.Detection.from_mask(mask, label="thing")])
+        dataset.add_sample(fo.Sample(filepath=str(path), sam3=labels))
     export(dataset, folder / "out")
     again = import_coco(folder / "out", progress=False)
     coco = COCO(str(folder / "out" / "labels.json"))
     try:
-        assert np.array_equal(whole(again.first().ground_truth.detections[0], mask.shape), mask)
-        assert np.array_equal(coco.annToMask(coco.anns[1]).astype(bool), mask)
+        for mask, sample, entry in zip(drawn, again, coco.anns.values(), strict=True):
+            assert np.array_equal(whole(sample.ground_truth.detections[0], mask.shape), mask)
+            assert np.array_equal(coco.annToMask(entry).astype(bool), mask)
     finally:
         again.delete()
         dataset.delete()
@@ -408,6 +416,8 @@ def painted(line: fo.Polyline) -> np.ndarray:
 
 def test_yolo_is_read_back_by_fiftyone(made, tmp_path, imported):
     done = export(made, tmp_path / "out", "yolo", splits="my_split")
+    read = read_negatives(tmp_path / "out")  # of concepts that are no classes, too
+    assert {(Path(file).name, c) for file, held in read.items() for c in held} == expected_absent(made)
     settings = yaml.safe_load((tmp_path / "out" / "dataset.yaml").read_text())
     names = ["cat", "dog", "fox"]
     assert settings == {"names": dict(enumerate(names)), "train": "./images/train/", "val": "./images/val/"}
@@ -455,9 +465,6 @@ def test_validation_is_val_for_ultralytics(scenes, tmp_path):
     export(scenes, tmp_path / "out", "yolo", splits="my_split")
     settings = yaml.safe_load((tmp_path / "out" / "dataset.yaml").read_text())
     assert settings["val"] == "./images/val/" and len(list((tmp_path / "out" / "labels" / "val").iterdir())) == 3
-
-
-MASKS = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(lambda mask: mask.any())
 
 
 @settings(max_examples=200, deadline=None)
@@ -560,7 +567,7 @@ def test_crops_have_the_masks_as_alpha_and_the_colours_of_the_image(made, tmp_pa
     ]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10_000), margin=st.sampled_from([0.0, 0.1, 0.5, 2.0]), square=st.booleans())
 def test_a_crop_can_be_put_back(seed, margin, square, tmp_path_factory):
     folder = tmp_path_factory.mktemp("crop")
@@ -638,7 +645,7 @@ def test_images_of_one_name_stay_apart(tmp_path, imported, format):
         media.noise(path, k, SIZE)
         dataset.add_sample(fo.Sample(filepath=str(path), sam3=fo.Detections(detections=[blob(k, "dog")])))
     ask(dataset, {"dog": 0.9, "cat": [0.1, 0.9, 0.1]}, label_field="sam3")
-    export(dataset, tmp_path / "out", format, concepts=["dog", "cat"])
+    export(dataset, tmp_path / "out", format)
     wanted = [whole(s.sam3.detections[0]).tobytes() for s in dataset]
     if format == "crops":
         rows = json.loads((tmp_path / "out" / "manifest.json").read_text())["crops"]
@@ -913,3 +920,95 @@ def test_what_cannot_be_read(made, tmp_path):
         read_negatives(tmp_path / "labels.json")
     with pytest.raises(CurationError, match="There is a dataset"):
         import_coco(tmp_path, made.name)
+
+
+# --- the operator ---
+
+URI = "@concepts/sam3/export_subset"
+
+
+def form(dataset, **params) -> dict:
+    ctx = ExecutionContext(request_params=dict(dataset_name=dataset.name, params=params), operator_uri=URI)
+    return foo.get_operator(URI).resolve_input(ctx).type.properties
+
+
+def problems(fields: dict) -> list[str]:
+    return [one.error_message for one in fields.values() if one.invalid]
+
+
+def run(dataset, **params):
+    return foo.execute_operator(URI, dict(dataset=dataset), params=params)
+
+
+def place(folder) -> dict:
+    """As FiftyOne's file explorer says where something is."""
+    return dict(directory=dict(absolute_path=str(folder), type="directory"), label_field="sam3")
+
+
+@pytest.mark.parametrize(
+    ("format", "params", "same"),
+    [
+        ("coco", dict(by="field", split_field="my_split"), dict(splits="my_split")),
+        ("coco", dict(media="none", negatives=False, overwrite=True), dict(export_media=False, negatives=False)),
+        ("coco", dict(gt_field="sam3", absence="exhaustive"), dict(gt_field="sam3", exhaustive=True)),
+        ("yolo", dict(by="tags", split_tags=["val", "train"], tolerance=2.0), dict(splits=True, tolerance=2.0)),
+        ("yolo", dict(media="none", margin=1.0), {}),  # left over from another format
+        ("saco", dict(media="symlink", concepts=["cat"]), dict(export_media="symlink", concepts=["cat"])),
+        ("crops", dict(square=True, margin=0.25, tolerance=2.0), dict(square=True, margin=0.25)),
+    ],
+)  # fmt: skip
+def test_the_form_exports_as_python_does(made, tmp_path, format, params, same):
+    said = dict(place(tmp_path), folder="app", format=format, **params)
+    assert problems(form(made, **said)) == [] and list(tmp_path.iterdir()) == []
+    result = run(made, **said)
+    words = [r.params["message"] for r in result.executor._requests if "message" in (r.params or {})]
+    done = export(made, tmp_path / "python", format, **same)
+    assert words[-1].startswith(f"9 images with {done.total('instances')} instances are in {tmp_path / 'app'}")
+    for name in done.files:
+        if name not in (MARKER, "labels.json", "train/labels.json", "val/labels.json"):  # which hold the time
+            assert (tmp_path / "app" / name).read_bytes() == (tmp_path / "python" / name).read_bytes(), name
+    held, wanted = (json.loads((tmp_path / name / MARKER).read_text()) for name in ("app", "python"))
+    assert {k: v for k, v in held.items() if k != "made"} == {k: v for k, v in wanted.items() if k != "made"}
+
+
+def test_the_form_knows_subsets(scenes, tmp_path):
+    scenes.set_values("pick_split", ["train", None, "val", "train", None, None, None, "val", None])
+    fields = form(scenes, **place(tmp_path), subset="pick")
+    assert "own" in fields["subset_by"].type.values and "own" not in form(scenes)["by"].type.values
+    assert problems(fields) == []
+    run(scenes, **place(tmp_path), folder="own", subset="pick", subset_by="own")
+    run(scenes, **place(tmp_path), folder="one", subset="pick", subset_by="none")
+    assert sorted(p.name for p in (tmp_path / "own").iterdir()) == [MARKER, "negatives.json", "train", "val"]
+    assert len(list((tmp_path / "one" / "data").iterdir())) == 4
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_form_asks_what_a_format_needs(made, format):
+    fields = form(made, format=format, more=True, gt_field="sam3", label_field="sam3")
+    own = {"coco": set(), "yolo": {"tolerance"}, "saco": set(), "crops": {"margin", "square", "min_size"}}
+    assert {"tolerance", "margin", "square", "min_size"} & fields.keys() == own[format]
+    assert ("negatives" in fields) == ("absence" in fields) == (format != "crops")
+    assert ("media" in fields) == (format in ("coco", "saco"))
+    assert ("yolo_media" in fields) == (format == "yolo")
+    assert problems(fields) == []  # nothing is wrong before a folder is chosen
+
+
+def test_what_is_wrong_is_said_in_the_form(made, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    said = dict(place(tmp_path), folder="")
+    assert any("is not empty, and holds no export" in words for words in problems(form(made, **said)))
+    with pytest.raises(ExecutionError, match="is not empty"):
+        run(made, **said).raise_exceptions()
+
+
+def test_a_delegated_export_is_the_same(scenes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    at_once = foo.get_operator(URI)(scenes, "once", "saco", splits="my_split", progress=False)
+    assert foo.get_operator(URI)(scenes, Path("later"), "saco", splits="my_split", delegate=True).delegated
+    monkeypatch.chdir("/")
+    DelegatedOperationService().execute_queued_operations()
+    for name in at_once.files:
+        if name != MARKER:
+            assert (tmp_path / "later" / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
+    with pytest.raises(ValueError, match="holds an export of"):
+        foo.get_operator(URI)(scenes, tmp_path / "once", delegate=True)

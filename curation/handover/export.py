@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -88,11 +89,10 @@ class Exported:
 
 @dataclass(frozen=True)
 class Step:
-    """``done`` of ``total`` samples, ``failed`` of which were left out; ``result`` once everything is written."""
+    """``done`` of ``total`` samples; ``result`` once everything is written."""
 
     done: int
     total: int
-    failed: int = 0
     result: Exported | None = None
 
 
@@ -174,7 +174,7 @@ def export_steps(
     whole = samples if len(held) == len(samples) else samples.select(list(held))
     book = choose_ledger(whole, path, ledger)
     lean = format in ("yolo", "crops")
-    chosen, asked, said_of = choose_concepts(whole, path, book, concepts, lean)
+    chosen, classes, asked, said_of = choose_concepts(whole, path, book, concepts, lean)
     absence = read_absence(whole, chosen, asked, book, said, sources, path)
     view, refused, more = choose_labels(whole, path, chosen, list(held), rejected, masks)
     notes += said_of + more
@@ -184,7 +184,7 @@ def export_steps(
         notes.append(f"Nothing is known to be absent: {path!r} belongs to no ledger, and no gt_field was said")
     ids, files = whole.values(["id", "filepath"])
     folder.check_media(files)
-    plan = Plan(view, path, chosen, held, absence, ids, refused, keep_denied=rejected)
+    plan = Plan(view, path, chosen, classes, held, absence, ids, refused, keep_denied=rejected)
     yield Step(0, len(ids))
     yield from _write(plan, folder, format, bool(sources) and format != "crops", export_media, own, notes)
 
@@ -221,7 +221,7 @@ def _write(
                 unlabelled += sum(concept not in names for concept in picture.partial)
                 if negatives and where is not None:
                     known.append(_entry(picture, where, writer))
-            yield Step(done, total, len(left))
+            yield Step(done, total)
         if len(left) == total:
             one = left[0]
             raise CurationError(f"Not a single sample could be exported; the first: {one.filepath}: {one.reason}")
@@ -241,21 +241,21 @@ def _write(
         plain = {split: dict(count) for split, count in counts.items()}
         about = dict(
             made=datetime.now(timezone.utc).isoformat(timespec="seconds"), format=format,
-            dataset=plan.view._root_dataset.name, label_field=plan.label_field, concepts=list(plan.concepts),
+            dataset=plan.view._root_dataset.name, label_field=plan.label_field, concepts=list(plan.classes),
             counts=plain, measures=writer.measures(), notes=notes, left_out=[asdict(one) for one in left],
         )  # fmt: skip
         files = folder.finish(about)
     finally:
         folder.abandon()
-    yield Step(total, total, len(left), Exported(
-        str(folder.path), format, plan.concepts, plain, files, tuple(left), tuple(notes), writer.measures()
+    yield Step(total, total, Exported(
+        str(folder.path), format, plan.classes, plain, files, tuple(left), tuple(notes), writer.measures()
     ))  # fmt: skip
 
 
 def _picture(plan: Plan, row: int, sample: fo.Sample, seen: set[str]) -> Picture:
     """What is handed over of a sample, if its image is there, and comes for the first time."""
-    path = str(Path(sample.filepath).resolve())
-    if not Path(path).is_file():
+    path = os.path.abspath(sample.filepath)  # links to one file are several names, and exported as such
+    if not os.path.isfile(path):
         raise ValueError("there is no such file")
     if path in seen:
         raise ValueError("another sample has the same file, and the formats know images by their files")
@@ -277,12 +277,12 @@ def _writer(
 ) -> Writer:
     splits = plan.names()
     if format == "coco":
-        return COCOWriter(stage, splits, plan.concepts, export_media, negatives)
+        return COCOWriter(stage, splits, plan.classes, export_media, negatives)
     if format == "yolo":
-        return YOLOWriter(stage, splits, plan.concepts, export_media, own["tolerance"])
+        return YOLOWriter(stage, splits, plan.classes, export_media, own["tolerance"])
     if format == "saco":
-        return SACoWriter(stage, splits, plan.concepts, export_media)
-    return CropWriter(stage, plan.concepts, own["margin"], own["square"], own["min_size"])
+        return SACoWriter(stage, splits, plan.classes, export_media)
+    return CropWriter(stage, plan.classes, own["margin"], own["square"], own["min_size"])
 
 
 def _check_settings(format: Any, masks: Any, export_media: Any, own: Mapping[str, Any]) -> None:

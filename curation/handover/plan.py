@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import fiftyone as fo
@@ -37,7 +38,8 @@ class Plan:
     Attributes:
         view: the samples, with the labels that are wanted.
         label_field: where these are.
-        concepts: the categories, in order.
+        concepts: those of which something is said, in order.
+        classes: those of them that are categories of the export.
         splits: sample id → split.
         absence: what is known of these samples, by the order of ``ids``.
         ids: of the samples.
@@ -48,11 +50,16 @@ class Plan:
     view: fo.DatasetView
     label_field: str
     concepts: tuple[str, ...]
+    classes: tuple[str, ...]
     splits: Mapping[str, str]
     absence: Absence
     ids: Sequence[str]
     rejected: Mapping[str, Sequence[str]]
     keep_denied: bool = False
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {concept: k for k, concept in enumerate(self.concepts)}
 
     def names(self) -> list[str]:
         """Of the splits, those for training first."""
@@ -77,7 +84,7 @@ class Plan:
         size = int(metadata.height), int(metadata.width)
         labels = sample[self.label_field].detections if sample[self.label_field] is not None else []
         kept: list[Instance] = []
-        place = {concept: k for k, concept in enumerate(self.concepts)}
+        place = self._places
         lost: Counter[str] = Counter()
         for label in labels:
             denied = self.absence.person[row, place[label.label]] and not label.get_attribute_value(ATTRIBUTE, None)
@@ -95,11 +102,10 @@ class Plan:
             self.concepts[k]: SOURCES[absence.absent[row, k] - 1]
             for k in np.flatnonzero(absence.absent[row]) if self.concepts[k] not in there
         }  # fmt: skip
-        rejected = set(self.rejected.get(sample.id, ())) - absent.keys()
-        partial = tuple(
-            concept for k, concept in enumerate(self.concepts)
-            if absence.partial[row, k] or concept in rejected or (absence.there[row, k] and concept not in there)
-        )  # fmt: skip
+        gone = {place[concept] for concept in self.rejected.get(sample.id, ()) if concept not in absent}
+        missed = {k for k in np.flatnonzero(absence.there[row]).tolist() if self.concepts[k] not in there}
+        some = gone | missed | set(np.flatnonzero(absence.partial[row]).tolist())
+        partial = tuple(self.concepts[k] for k in sorted(some))
         split = self.splits[sample.id]
         return Picture(sample.id, sample.filepath, split, size, tuple(kept), absent, partial, lost)
 
@@ -143,16 +149,16 @@ def choose_ledger(samples: fo.core.collections.SampleCollection, label_field: st
 
 def choose_concepts(
     samples: fo.core.collections.SampleCollection, label_field: str, ledger: str | None, said: Any, labelled_only: bool
-) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
-    """The categories: as they were said, else those of the ledger in its order, then other labels by their names.
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], list[str]]:
+    """The concepts: as they were said, else those of the ledger in its order, then other labels by their names.
 
     Args:
         samples, label_field, ledger: what is exported.
         said: concepts, or None.
-        labelled_only: whether to leave out those that have no label, if nothing was said.
+        labelled_only: whether those that have no label are no classes, if nothing was said.
 
     Returns:
-        the concepts; all that were asked; and notes.
+        the concepts; those of them that are classes; all that were asked; and notes.
 
     Raises:
         CurationError: a concept that is neither asked nor labelled; nothing to choose from.
@@ -166,7 +172,7 @@ def choose_concepts(
         if not chosen:
             raise CurationError(f"There is nothing to export: no label in {label_field!r} of these samples")
         left = len(known) - len(chosen)
-        return chosen, asked, [f"{left} concepts have no label here: they are no classes"] if left else []
+        return known, chosen, asked, [f"{left} concepts have no label here: they are no classes"] if left else []
     chosen = tuple(dict.fromkeys(check_words(said, "concepts")))
     if not chosen:
         raise CurationError(f"No concepts were named; there are {listed(known)}")
@@ -175,7 +181,7 @@ def choose_concepts(
         if concept not in known:  # where nothing is known at all
             raise CurationError(f"{concept!r} is neither asked nor labelled in {label_field!r}")
     others = sum(count for name, count in counts.items() if name not in chosen)
-    return chosen, asked, [f"{others} labels are of other concepts: left out"] if others else []
+    return chosen, chosen, asked, [f"{others} labels are of other concepts: left out"] if others else []
 
 
 def choose_labels(
