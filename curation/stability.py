@@ -68,7 +68,8 @@ class Stability:
 
     def view(self, samples: fo.core.collections.SampleCollection, below: float = 0.5) -> fo.DatasetView:
         """The samples with instances of less stability, and of their labels only these; the least stable first."""
-        held = samples.filter_labels(self.label_field, F(ATTRIBUTE) < below)
+        measured = F(ATTRIBUTE) != None  # noqa: E711 - an expression
+        held = samples.filter_labels(self.label_field, measured & (F(ATTRIBUTE) < below))
         return held.sort_by(F(f"{self.label_field}.detections.{ATTRIBUTE}").min())
 
     def __str__(self) -> str:

@@ -246,7 +246,7 @@ def wordings_steps(
     if ledger is not None:
         check_ledger(samples, ledger)
     concept = known_label(concept, known) or concept
-    words = check_phrases(phrases) if phrases is not None else _suggested(dataset, name, concept)
+    words = check_phrases(phrases) if phrases is not None else suggested_phrases(dataset, concept, name)
     if len(words) < 2:
         raise CurationError(f"There is only {words[0]!r} to ask: say phrases=[...] with at least two, to compare them")
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
@@ -314,6 +314,20 @@ def load_wordings(dataset: fo.Dataset, key: str = KEY) -> Wordings:
     )  # fmt: skip
 
 
+def suggested_phrases(dataset: fo.Dataset, concept: str, ledger: str = DEFAULT) -> tuple[str, ...]:
+    """The wordings to try where nobody says which: as the concept is asked now, and what the noun graph suggests.
+
+    Raises:
+        CurationError: the concept is no phrase.
+    """
+    more = suggest_wordings(concept)
+    known = definition_of(dataset, concept, ledger)
+    found: dict[str, str] = {}
+    for phrase in (*(known.phrases if known else ()), *(one.phrase for one in more)):
+        found.setdefault(phrase.casefold(), phrase)
+    return tuple(found.values())
+
+
 class _Truth:
     """What is known of the samples that are looked at, in their order."""
 
@@ -347,15 +361,6 @@ def _instances_in(
     if label_field == DEFAULT and not samples.has_field(label_field):
         return None, ["Nothing was asked yet, so the stability of instances was not measured"]
     return check_field(samples, label_field, "label_field"), []
-
-
-def _suggested(dataset: fo.Dataset, ledger: str, concept: str) -> tuple[str, ...]:
-    """The wordings to try where nobody says which: as it is asked, and what the noun graph suggests."""
-    known = definition_of(dataset, concept, ledger)
-    found: dict[str, str] = {}
-    for phrase in (*(known.phrases if known else ()), *(one.phrase for one in suggest_wordings(concept))):
-        found.setdefault(phrase.casefold(), phrase)
-    return tuple(found.values())
 
 
 def _chosen(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .ask_again import AskAgain
+from .choose_wording import ChooseWording
+from .compare_wordings import CompareWordings
 from .delete_findings import DeleteFindings
 from .evaluate_concepts import EvaluateConcepts
 from .find_confusions import FindConfusions, SettleConfusion, UndoPolicy
@@ -27,8 +29,8 @@ from .verify_presence import VerifyPresence
 OPERATORS = (
     SegmentConcepts, TrackConcepts, SegmentRegions, AskAgain, RefineLabels, SegmentEverything, UndoChange,
     SaveConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors, FindConfusions,
-    SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings, *METRICS,
-    ConceptsPanel,
+    SettleConfusion, UndoPolicy, CompareWordings, ChooseWording, PickThresholds, ResetThresholds, VerifyPresence,
+    DeleteFindings, *METRICS, ConceptsPanel,
 )  # fmt: skip
 
 
