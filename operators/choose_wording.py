@@ -45,7 +45,7 @@ class ChooseWording(FindingOperator):
         if concept:
             offered = _offered(ctx, concept, found)
             wrong["phrases"] = add_words(
-                inputs, phrases_name(concept), "Asked as", default=_usual(ctx, concept, found),
+                inputs, phrases_name(concept), "Asked as", required=False, default=_usual(ctx, concept, found),
                 description="Several are one concept: their instances are joined", choices=tuple(offered),
             )  # fmt: skip
             self._add_sense(inputs, ctx, concept)

@@ -47,7 +47,7 @@ class CompareWordings(FindingOperator):
         concept = ctx.params.get("concept")
         if concept:
             wrong["phrases"] = add_words(
-                inputs, phrases_name(concept), "Wordings", default=_suggested(ctx, concept),
+                inputs, phrases_name(concept), "Wordings", required=False, default=_suggested(ctx, concept),
                 description="Press Enter after each. Remove what you do not mean",
             )  # fmt: skip
         inputs.int("limit", default=100, min=1, label="Images, at most", description="Each is asked every wording")
