@@ -38,7 +38,7 @@ class ChooseWording(FindingOperator):
             )  # fmt: skip
         found = _found(ctx)
         wrong["concept"] = add_concept(inputs, ctx.dataset, found.concept if found else None)
-        concept = ctx.params.get("concept") or (found.concept if found else "")
+        concept = (ctx.params.get("concept") or (found.concept if found else "")).strip()
         if found is not None and concept == found.concept:
             for k, one in enumerate(found.wordings):
                 inputs.view(f"row_{k}", types.Notice(label=_told(one, found)))
@@ -55,7 +55,8 @@ class ChooseWording(FindingOperator):
         )  # fmt: skip
         if ctx.params.get("ask"):
             add_another_checkpoint(inputs, ctx)
-        mark_problems(inputs, wrong, {"concept": self.problem(ctx)} if concept else {})
+        said = concept or ctx.params.get("concept")
+        mark_problems(inputs, wrong, {"concept": self.problem(ctx)} if said else {})
         return types.Property(inputs, view=types.View(label="Choose a wording"))
 
     @staticmethod

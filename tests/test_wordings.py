@@ -636,3 +636,37 @@ def test_the_sense_of_a_concept_file_counts_unless_the_noun_graph_does_not_know_
 def test_what_is_suggested_begins_with_how_it_is_asked(asked):
     choose_wording(asked, "mouse", ["mice"])
     assert suggested_phrases(asked, "mouse")[:2] == ("mice", "mouse")
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    dataset = fo.Dataset("wordings-pictures", persistent=True)
+    dataset.add_samples([picture() for _ in range(40)])
+    levels = [None if k % 7 == 0 else (k * 13 % 40) / 40 for k in range(40)]
+    ask(dataset, {"cap": levels})
+    yield dataset
+    dataset.delete()
+
+
+@given(st.integers(1, 50), st.integers(0, 2**31), st.booleans())
+def test_as_many_samples_as_wanted_are_chosen_each_once_and_always_the_same(pictures, limit, seed, known):
+    from curation.wordings import _chosen
+
+    ids = pictures.values("id")
+    chosen = _chosen(pictures, ["cap"] if known else [], "sam3", limit, seed)
+    assert len(set(chosen)) == len(chosen) == min(limit, len(ids))
+    assert chosen == sorted(chosen, key=ids.index)
+    assert chosen == _chosen(pictures, ["cap"] if known else [], "sam3", limit, seed)
+
+
+def test_wordings_do_not_drive_each_other_out(made):
+    """A run that settles overlaps of different concepts says nothing about wordings of one."""
+    dataset = made.clone()
+    try:
+        said = dict(cross_nms_thresh=0.3, keep_parts=False)
+        model = load_model("concepts/sam3-tiny-image", classes=["mouse"], conflicts=said)
+        dataset.apply_model(model, label_field="sam3", batch_size=8, progress=False)
+        found = compare_wordings(dataset, "mouse", FOUR[:2], None, progress=False)
+        assert len(found.groups) == 1 and found.agreement[0, 1] > 0.8
+    finally:
+        dataset.delete()
