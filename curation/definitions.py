@@ -217,11 +217,11 @@ def _book(ledger: Any) -> Ledger:
 
 
 def _sense(dataset: fo.Dataset, ledger: str, concept: str, phrases: Sequence[str]) -> str | None:
-    """What phrases name beyond doubt, of an ambiguous concept; else what was said before."""
+    """What all phrases name beyond doubt, of an ambiguous concept; else what was said before."""
     known = [one.key for one in senses(concept)]
-    named = {only_sense(phrase) for phrase in phrases} - {None}
-    if len(known) > 1 and len(named) == 1 and named <= set(known):
-        return named.pop()
+    (first, *others) = {only_sense(phrase) for phrase in phrases}
+    if len(known) > 1 and first in known and not others:
+        return first
     return senses_said(dataset, ledger).get(concept)
 
 

@@ -25,18 +25,18 @@ from .instances import check_field
 from .label_errors import ledger_name
 from .phrasing import forms
 from .steps import run_steps
-from .trying import check_phrases, check_trial, trial_model, trial_settings
+from .trying import check_phrases, check_trial, entries_of, trial_model, trial_settings
 
 if __package__ == "curation":
     from evaluation.shapes import boxes, to_rle
-    from zoo.definitions import definition_of
+    from zoo.definitions import all_definitions
     from zoo.engine.concepts import Concept
     from zoo.ledger import DEFAULT, Ledger
     from zoo.provenance import asked_phrases
     from zoo.trial import tried
 else:
     from ..evaluation.shapes import boxes, to_rle
-    from ..zoo.definitions import definition_of
+    from ..zoo.definitions import all_definitions
     from ..zoo.engine.concepts import Concept
     from ..zoo.ledger import DEFAULT, Ledger
     from ..zoo.provenance import asked_phrases
@@ -68,7 +68,8 @@ class Stability:
 
     def view(self, samples: fo.core.collections.SampleCollection, below: float = 0.5) -> fo.DatasetView:
         """The samples with instances of less stability, and of their labels only these; the least stable first."""
-        held = samples.filter_labels(self.label_field, F(ATTRIBUTE) < below)
+        measured = F(ATTRIBUTE) != None  # noqa: E711 - an expression
+        held = samples.filter_labels(self.label_field, measured & (F(ATTRIBUTE) < below))
         return held.sort_by(F(f"{self.label_field}.detections.{ATTRIBUTE}").min())
 
     def __str__(self) -> str:
@@ -141,11 +142,9 @@ def stability_steps(
     for concept in wanted:
         check_known(concept, there, f"concept with instances in {label_field!r}")
     words = _wordings(dataset, name, wanted, phrases)
-    asked = {
-        concept: [Concept(phrase, (phrase,), trial_settings(dataset, name, concept)["confidence_thresh"])
-                  for phrase in words[concept]]
-        for concept in wanted
-    }  # fmt: skip
+    entries = entries_of(dataset, name)
+    levels = {concept: trial_settings(entries.get(concept))["confidence_thresh"] for concept in wanted}
+    asked = {concept: [Concept(p, (p,), levels[concept]) for p in words[concept]] for concept in wanted}
     chosen = samples.match(F(f"{path}.detections.label").intersection(wanted).length() > 0)
     ids = chosen.values("id")
     yield Step(0, len(ids))
@@ -243,11 +242,12 @@ def _wordings(dataset: fo.Dataset, ledger: str, concepts: Sequence[str], said: A
     for concept in said or ():
         check_known(concept, concepts, "concept to measure")
     found = {}
+    defined = all_definitions(dataset, ledger)
     for concept in concepts:
         if said is not None and concept in said:
             found[concept] = list(check_phrases(said[concept]))
             continue
-        known = definition_of(dataset, concept, ledger)
+        known = defined.get(concept)
         unlike: dict[str, str] = {}
         for word in (*(known.phrases if known else ()), *forms(concept)):
             unlike.setdefault(word.casefold(), word)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -73,10 +73,21 @@ def check_phrases(said: Any, what: str = "phrases") -> tuple[str, ...]:
     return tuple(tidy)
 
 
-def trial_settings(dataset: fo.Dataset, ledger: str, concept: str) -> dict[str, Any]:
-    """How a concept was asked, as far as it matters to a trial; ``confidence_thresh`` is always there."""
-    entry = (run_info(dataset, ledger).get("concepts") or {}).get(concept) or {}
+def entries_of(dataset: fo.Dataset, ledger: str) -> dict[str, Any]:
+    """Concept → what the ledger's record says of how it was asked."""
+    return run_info(dataset, ledger).get("concepts") or {}
+
+
+def trial_settings(entry: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How a concept was asked, as far as it matters to a trial; ``confidence_thresh`` is always there.
+
+    Args:
+        entry: what the ledger's record says of the concept, if anything.
+    """
+    entry = entry or {}
     said = {name: entry[name] for name in _KEPT if entry.get(name) is not None}
+    if "conflicts" in said:  # wordings of one concept are on the same pixels, and must not drive each other out
+        said["conflicts"] = {name: v for name, v in said["conflicts"].items() if name != "cross_nms_thresh"}
     levels = (entry.get("threshold"), entry.get("confidence_thresh"), _USUAL)
     return dict(said, confidence_thresh=next(level for level in levels if level is not None))
 
@@ -89,9 +100,10 @@ def trial_model(
     Raises:
         CurationError: a phrase is longer than the text encoder reads.
     """
+    entry = entries_of(dataset, ledger).get(concept)
     model = build_model(
         None, ledger=ledger, checkpoint=checkpoint or usual_checkpoint(dataset, Ledger(ledger)), device=device,
-        **trial_settings(dataset, ledger, concept),
+        **trial_settings(entry),
     )  # fmt: skip
     check_readable(model, list(phrases))
     return model

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import records, stability
 from .agreement import Shapes, Tally, shapes_found
-from .answers import Answers, asked_concepts, check_ledger, ledgers_of, read_answers, thresholds_of
+from .answers import Answers, asked_concepts, check_ledger, ledgers_of, read_answers
 from .checks import check_known, listed
 from .errors import CurationError
 from .instances import check_field
@@ -26,7 +26,7 @@ from .recommend import Group, Wording, grouped, judged, recommended
 from .said import Said, labels_path
 from .steps import run_steps
 from .truth import read_truth
-from .trying import check_phrases, check_trial, trial_model, trial_settings
+from .trying import check_phrases, check_trial, entries_of, trial_model, trial_settings
 
 if __package__ == "curation":
     from zoo.definitions import definition_of, known_label
@@ -246,7 +246,7 @@ def wordings_steps(
     if ledger is not None:
         check_ledger(samples, ledger)
     concept = known_label(concept, known) or concept
-    words = check_phrases(phrases) if phrases is not None else _suggested(dataset, name, concept)
+    words = check_phrases(phrases) if phrases is not None else suggested_phrases(dataset, concept, name)
     if len(words) < 2:
         raise CurationError(f"There is only {words[0]!r} to ask: say phrases=[...] with at least two, to compare them")
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
@@ -259,7 +259,7 @@ def wordings_steps(
     yield Step(0, len(ids))  # a form asks so far, and does not want to wait for a model
     truth = None if gt_field is None else _Truth(samples.select(ids, ordered=True), concept, said, name)
     model = trial_model(dataset, name, concept, words, checkpoint, device)
-    level = trial_settings(dataset, name, concept)["confidence_thresh"]
+    level = trial_settings(entries_of(dataset, name).get(concept))["confidence_thresh"]
     asked = tuple(Concept(phrase, (phrase,), level) for phrase in words)
     tally, failed = Tally.empty(len(ids), len(words)), {}
     there: list[tuple[str, str, list[str], NDArray[np.bool_]]] = []  # instances, and the wordings that find them
@@ -314,6 +314,20 @@ def load_wordings(dataset: fo.Dataset, key: str = KEY) -> Wordings:
     )  # fmt: skip
 
 
+def suggested_phrases(dataset: fo.Dataset, concept: str, ledger: str = DEFAULT) -> tuple[str, ...]:
+    """The wordings to try where nobody says which: as the concept is asked now, and what the noun graph suggests.
+
+    Raises:
+        CurationError: the concept is no phrase.
+    """
+    more = suggest_wordings(concept)
+    known = definition_of(dataset, concept, ledger)
+    found: dict[str, str] = {}
+    for phrase in (*(known.phrases if known else ()), *(one.phrase for one in more)):
+        found.setdefault(phrase.casefold(), phrase)
+    return tuple(found.values())
+
+
 class _Truth:
     """What is known of the samples that are looked at, in their order."""
 
@@ -349,15 +363,6 @@ def _instances_in(
     return check_field(samples, label_field, "label_field"), []
 
 
-def _suggested(dataset: fo.Dataset, ledger: str, concept: str) -> tuple[str, ...]:
-    """The wordings to try where nobody says which: as it is asked, and what the noun graph suggests."""
-    known = definition_of(dataset, concept, ledger)
-    found: dict[str, str] = {}
-    for phrase in (*(known.phrases if known else ()), *(one.phrase for one in suggest_wordings(concept))):
-        found.setdefault(phrase.casefold(), phrase)
-    return tuple(found.values())
-
-
 def _chosen(
     samples: fo.core.collections.SampleCollection, known: Sequence[str], ledger: str, limit: int, seed: int
 ) -> list[str]:
@@ -369,8 +374,7 @@ def _chosen(
     taken: list[int] = []
     if known:
         answers = read_answers(samples, ledger, known, ())
-        levels = np.array([thresholds_of(samples, ledger)[concept] for concept in answers.concepts])
-        margin = np.where(answers.asked, answers.presence - levels, -np.inf).max(axis=1)
+        margin = np.where(answers.asked, answers.presence - answers.levels, -np.inf).max(axis=1)
         place = {number: k for k, number in enumerate(answers.ids.tolist())}
         margin = margin[[place[number] for number in ids]]
         taken = [k for k in order.tolist() if margin[k] >= 0][: limit // 3]

@@ -6,6 +6,8 @@ from typing import Any
 
 from .ask_again import AskAgain
 from .choose_subset import ChooseSubset
+from .choose_wording import ChooseWording
+from .compare_wordings import CompareWordings
 from .compute_embeddings import ComputeEmbeddings
 from .delete_findings import DeleteFindings
 from .evaluate_concepts import EvaluateConcepts
@@ -29,9 +31,9 @@ from .verify_presence import VerifyPresence
 
 OPERATORS = (
     SegmentConcepts, TrackConcepts, SegmentRegions, AskAgain, RefineLabels, SegmentEverything, UndoChange,
-    SaveConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors,
-    FindConfusions, SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, ComputeEmbeddings,
-    ChooseSubset, ExportSubset, DeleteFindings, *METRICS, ConceptsPanel,
+    CompareWordings, ChooseWording, SaveConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives,
+    FindLabelErrors, FindConfusions, SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence,
+    ComputeEmbeddings, ChooseSubset, ExportSubset, DeleteFindings, *METRICS, ConceptsPanel,
 )  # fmt: skip
 
 

@@ -155,8 +155,10 @@ class FindHardNegatives(FindingOperator):
 def _ambiguous(ctx: Any) -> dict[str, Any]:
     """Concepts whose neighbours depend on their sense, and their senses."""
     from ..curation.answers import asked_concepts
+    from ..curation.definitions import chosen_senses
     from ..curation.kin import find_kin
     from ..curation.label_errors import ledger_name
 
     name = ledger_name(ctx.dataset, ctx.params.get("label_field") or "sam3")
-    return dict(find_kin(asked_concepts(ctx.dataset, name)).open)
+    concepts = asked_concepts(ctx.dataset, name)
+    return dict(find_kin(concepts, chosen_senses(ctx.dataset, name, concepts)).open)

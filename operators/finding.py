@@ -60,6 +60,10 @@ class FindingOperator(foo.Operator):
         """The fields to show in the grid afterwards."""
         return []
 
+    def output(self, result: Any) -> tuple[types.Object, dict[str, Any]] | None:
+        """What the App shows when it is done, and its values; None: a sentence is enough."""
+        return None
+
     def said(self, ctx: Any) -> tuple[fo.core.collections.SampleCollection, dict[str, Any]]:
         """The samples, and the settings: of a call from Python that waited, or out of the form."""
         return samples_of(ctx), ctx.params[CALL] if CALL in ctx.params else self.settings(ctx.params)
@@ -99,6 +103,9 @@ class FindingOperator(foo.Operator):
             yield from seen_anew(ctx)
         if wanted := self.shown(ctx, step.result):
             yield ctx.ops.set_active_fields(list(dict.fromkeys([*(ctx.active_fields or []), *wanted])))
+        if shown := self.output(step.result):
+            outputs = types.Property(shown[0], view=types.View(label=self.LABEL))
+            yield ctx.trigger("show_output", dict(outputs=outputs.to_json(), results=shown[1]))
         failed = getattr(step, "failed", 0)
         more = f"; {failed} samples failed: see the ledger's error field" if failed else ""
         yield ctx.ops.notify(self.summary(step.result) + more, variant="warning" if failed else "success")

@@ -14,21 +14,48 @@ FACEBOOK = "facebook/sam3"
 #: the parameter with the settings of a call from Python that waits in the queue
 CALL = "call"
 _MAX_SLIDERS = 24
+_MOST_TOLD = 6
 
 
 def add_concepts(inputs: types.Object, ctx: Any, *, required: bool = True) -> types.Property:
-    """The field for concepts."""
-    from ..zoo.segment import suggested_concepts
-
-    return inputs.list(
+    """The field for concepts; how those are asked that have a definition stands below it."""
+    field = inputs.list(
         "classes",
         types.String(),
         required=required,
-        default=suggested_concepts(ctx.dataset) if required else [],
+        default=usual_concepts(ctx) if required else [],
         label="Concepts",
         description="Short noun phrases such as 'red baseball cap'. Press Enter after each",
         view=types.AutocompleteView(multiple=True, allow_user_input=True),
     )
+    asked = ctx.params.get("classes") or (usual_concepts(ctx) if required else [])
+    other = {label: words for label, words in defined(ctx).items() if label in asked and words != [label]}
+    if other:
+        told = "; ".join(f"{label}: {', '.join(words)}" for label, words in list(other.items())[:_MOST_TOLD])
+        more = "; …" if len(other) > _MOST_TOLD else ""
+        inputs.view("defined", types.Notice(label=f"Asked by their definition: {told}{more}"))
+    return field
+
+
+def defined(ctx: Any) -> dict[str, list[str]]:
+    """Concept -> phrases that somebody chose for it, in the ledger that the form is about."""
+    from ..zoo.definitions import definitions
+    from ..zoo.engine.errors import ConceptError
+
+    ledger = ctx.params.get("ledger") or ctx.params.get("label_field") or "sam3"
+    try:
+        return definitions(ctx.dataset, str(ledger).removeprefix("frames."))
+    except ConceptError:  # no ledger's name, which the form shows
+        return {}
+
+
+def usual_concepts(ctx: Any) -> list[str]:
+    """What a form proposes to ask: concepts that have a definition, and those that the dataset suggests."""
+    from ..zoo.segment import suggested_concepts
+
+    made = list(defined(ctx))
+    plain = {label.casefold() for label in made}
+    return [*made, *(name for name in suggested_concepts(ctx.dataset) if name.casefold() not in plain)]
 
 
 def add_checkpoint(inputs: types.Object, ctx: Any) -> None:
@@ -116,11 +143,10 @@ def default_checkpoint() -> str:
 
 def asked_classes(ctx: Any) -> dict[str, Any]:
     """Label -> phrase(s), out of the form, or of a call from Python."""
-    from ..zoo.segment import suggested_concepts
-
     pointed = any(ctx.params.get(name) for name in ("prompt_field", "box_prompt_field", "point_prompt_field"))
-    labels = ctx.params.get("classes") or ([] if pointed else suggested_concepts(ctx.dataset))
-    phrases = ctx.params.get("phrases") or {}  # a form has labels only; a call from Python may have both
+    labels = ctx.params.get("classes") or ([] if pointed else usual_concepts(ctx))
+    # a form has labels only, which are asked as they are defined; a call from Python has both
+    phrases = {**defined(ctx), **(ctx.params.get("phrases") or {})}
     return {label: phrases.get(label, label) for label in labels}
 
 

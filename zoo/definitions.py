@@ -37,15 +37,21 @@ class Definition:
 
 def definition_of(dataset: fo.Dataset, concept: str, ledger: str = DEFAULT) -> Definition | None:
     """A concept's definition; ``None`` where it has none, and was not asked. Letter case does not matter."""
+    known = all_definitions(dataset, ledger)
+    label = known_label(concept, known)
+    return None if label is None else known[label]
+
+
+def all_definitions(dataset: fo.Dataset, ledger: str = DEFAULT) -> dict[str, Definition]:
+    """Every concept that was asked, or has a definition, in this order -> how it is to be asked."""
     info = run_info(dataset._root_dataset, ledger)
     made, asked = info.get("definitions") or {}, info.get("concepts") or {}
-    label = known_label(concept, [*made, *asked])
-    if label is None:
-        return None
-    chosen = label in made
-    entry = made[label] if chosen else asked[label]
-    sense = senses_said(dataset, ledger).get(label)
-    return Definition(label, tuple(entry.get("phrases") or ()), sense, chosen)
+    found = {}
+    for label in dict.fromkeys([*asked, *made]):
+        entries = [entry for entry in (made.get(label), asked.get(label)) if entry is not None]
+        sense = next((entry["sense"] for entry in entries if entry.get("sense") is not None), None)
+        found[label] = Definition(label, tuple(entries[0].get("phrases") or ()), sense, label in made)
+    return found
 
 
 def definitions(dataset: fo.Dataset, ledger: str = DEFAULT) -> dict[str, list[str]]:
@@ -56,9 +62,8 @@ def definitions(dataset: fo.Dataset, ledger: str = DEFAULT) -> dict[str, list[st
 
 def senses_said(dataset: fo.Dataset, ledger: str = DEFAULT) -> dict[str, str]:
     """Concept -> its sense, as far as somebody chose one, or the concept file said."""
-    info = run_info(dataset._root_dataset, ledger)
-    held = [*(info.get("concepts") or {}).items(), *(info.get("definitions") or {}).items()]
-    return {label: entry["sense"] for label, entry in held if entry.get("sense") is not None}
+    known = all_definitions(dataset, ledger)
+    return {label: one.sense for label, one in known.items() if one.sense is not None}
 
 
 def define(
