@@ -323,6 +323,12 @@ def test_concepts_can_be_chosen_and_ordered(made, tmp_path):
     assert any("labels are of other concepts" in note for note in done.notes)
 
 
+def test_labels_without_a_name_are_left_out(scenes, tmp_path):
+    scenes[:1].set_values("sam3", [fo.Detections(detections=[blob(1, None), blob(2, "dog")])])
+    done = export(scenes[:1], tmp_path / "out")
+    assert done.total("instances") == 1 and "1 labels have no name: left out" in done.notes
+
+
 def test_an_instance_id_of_fiftyone_does_not_break_the_file(scenes, tmp_path, imported):
     for sample in scenes:
         for label in sample.sam3.detections:
