@@ -101,7 +101,7 @@ def read_answers(
     if not len(samples):
         raise CurationError(f"There is nothing to look at: no samples in this dataset or view of {_name(samples)}")
     columns = tuple(kind for kind in KINDS if kind == "presence" or kind in kinds)
-    key = (*_state(samples), ledger, wanted, columns)
+    key = (*state_of(samples), ledger, wanted, columns)
     ids, numbers = remembered(key, lambda: _read(samples, book, wanted, columns))
     levels = {c: t for c, t in thresholds_of(samples, ledger).items() if c in wanted}
     return Answers(ids, wanted, *(numbers.get(kind) for kind in KINDS), thresholds=levels)
@@ -291,7 +291,7 @@ def _numbers(samples: fo.core.collections.SampleCollection, paths: Sequence[str]
     return rows
 
 
-def _state(samples: fo.core.collections.SampleCollection) -> tuple:
+def state_of(samples: fo.core.collections.SampleCollection) -> tuple:
     """Something that changes whenever a sample of the dataset, or the view, does."""
     dataset = samples._root_dataset
     stages = json.dumps(samples.view()._serialize(include_uuids=False), sort_keys=True, default=str)

@@ -14,6 +14,7 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.utils.coco import COCODetectionDatasetExporter
 
+from .names import keep_apart
 from .pictures import Instance, Picture
 
 LABELS = "labels.json"
@@ -84,6 +85,7 @@ class COCOWriter:
         }  # fmt: skip
         for exporter in self._exporters.values():
             exporter.setup()
+            keep_apart(exporter._media_exporter)
         self._counted = (0, 0)
 
     def add(self, picture: Picture) -> str:

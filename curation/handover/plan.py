@@ -12,7 +12,7 @@ import fiftyone as fo
 import numpy as np
 from fiftyone import ViewField as F
 
-from ..answers import _state, asked_concepts, check_ledger, remembered
+from ..answers import asked_concepts, check_ledger, remembered, state_of
 from ..checks import check_known, check_whole, check_words, listed
 from ..errors import CurationError
 from ..instances import check_field
@@ -165,14 +165,17 @@ def choose_concepts(
     """
     asked = () if ledger is None else asked_concepts(samples, ledger)
     _, path = samples._get_label_field_path(label_field, "label")
-    counts = {name: count for name, count in samples.count_values(path).items() if name is not None}
+    counts = samples.count_values(path)
+    nameless = counts.pop(None, 0)
+    notes = [f"{nameless} labels have no name: left out"] if nameless else []
     known = tuple(dict.fromkeys([*asked, *sorted(counts)]))
     if said is None:
         chosen = tuple(concept for concept in known if counts.get(concept)) if labelled_only else known
         if not chosen:
             raise CurationError(f"There is nothing to export: no label in {label_field!r} of these samples")
         left = len(known) - len(chosen)
-        return known, chosen, asked, [f"{left} concepts have no label here: they are no classes"] if left else []
+        notes += [f"{left} concepts have no label here: they are no classes"] if left else []
+        return known, chosen, asked, notes
     chosen = tuple(dict.fromkeys(check_words(said, "concepts")))
     if not chosen:
         raise CurationError(f"No concepts were named; there are {listed(known)}")
@@ -181,7 +184,8 @@ def choose_concepts(
         if concept not in known:  # where nothing is known at all
             raise CurationError(f"{concept!r} is neither asked nor labelled in {label_field!r}")
     others = sum(count for name, count in counts.items() if name not in chosen)
-    return chosen, chosen, asked, [f"{others} labels are of other concepts: left out"] if others else []
+    notes += [f"{others} labels are of other concepts: left out"] if others else []
+    return chosen, chosen, asked, notes
 
 
 def choose_labels(
@@ -213,9 +217,6 @@ def choose_labels(
         count = sum(map(len, lost.values()))
         notes += [f"{count} labels were rejected by a reviewer: left out"] if count else []
         chosen = without_rejected(chosen, label_field)
-    nameless = chosen.sum(F(f"{label_field}.detections").filter(F("label") == None).length())  # noqa: E711
-    if nameless:
-        notes.append(f"{nameless} labels have no name: left out")
     view = chosen.filter_labels(label_field, F("label").is_in(list(concepts)), only_matches=False)
     bare = (F("mask") == None) & (F("mask_path") == None)  # noqa: E711 - an expression
     if masks != "box":
@@ -234,5 +235,5 @@ def choose_labels(
 
 def _count(view: fo.DatasetView, label_field: str, which: Any) -> int:
     """How many labels are so; kept until the dataset changes, because forms ask with every key."""
-    key = ("bare", *_state(view), label_field)
+    key = ("bare", *state_of(view), label_field)
     return int(remembered(key, lambda: view.sum(F(f"{label_field}.detections").filter(which).length())) or 0)

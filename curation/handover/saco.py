@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .names import keep_apart
 from .pictures import Instance, Picture
 
 if __package__ == "curation.handover":
@@ -21,6 +22,7 @@ class PictureExporter(SACoGoldExporter):
 
     def setup(self) -> None:
         super().setup()
+        keep_apart(self._media)
         self._file = PairsFile({1})
 
     def export_picture(self, picture: Picture, concepts: Sequence[str]) -> str:

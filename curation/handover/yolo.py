@@ -10,6 +10,7 @@ import fiftyone as fo
 import numpy as np
 from fiftyone.utils.yolo import YOLOv5DatasetExporter
 
+from .names import keep_apart
 from .pictures import Instance, Picture
 from .polygons import fill, to_polygon, to_shares
 
@@ -46,6 +47,7 @@ class YOLOWriter:
         }  # fmt: skip
         for exporter in self._exporters.values():
             exporter.setup()
+            keep_apart(exporter._media_exporter)
 
     def add(self, picture: Picture) -> str:
         drawn = [self._drawn(one, picture.size) for one in picture.instances]
