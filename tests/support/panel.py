@@ -51,7 +51,7 @@ def execute(page):
     button = page.locator(MODAL).get_by_role("button", name="Execute", exact=True)
     eventually(page, button.is_enabled)
     button.click()
-    page.locator(MODAL).get_by_role("button", name="Close").click()
+    page.locator(MODAL).get_by_role("button", name=re.compile("^(Close|Done)$")).click()
     page.locator(MODAL).wait_for(state="detached")
 
 
