@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import fiftyone as fo
 import pytest
 import torch
 
-from benchmarks import curation, evaluation, video, vocabulary
+from benchmarks import curation, evaluation, video, vocabulary, wordings
 from benchmarks import image as benchmark
 from emoji_world.scenes import sample_scene
 
@@ -156,3 +157,33 @@ def test_curation_benchmark_in_small(tmp_path, capsys):
     assert report["scale"]["samples"] == 300 and all(spent > 0 for spent in report["scale"]["panel"].values())
     printed = capsys.readouterr().out
     assert "precision@k" in printed and "drag the threshold" in printed
+
+
+def test_the_wordings_benchmark_knows_what_is_right(new_dataset):
+    from support.ledgers import FAR, A, B, instance, picture, rectangle
+
+    truth = [rectangle("cap", A), rectangle("hat", B)]
+    found = [
+        instance("cap", A, 0.9, stability=1.0), instance("cap", A, 0.4, stability=0.5),  # a duplicate
+        instance("cap", B, 0.8, stability=0.0), instance("hat", B, 0.7, stability=1.0),
+        instance("hat", FAR, 0.6),  # nobody measured it
+    ]  # fmt: skip
+    dataset = new_dataset([picture(truth, found), picture([], [instance("cap", A, 0.3, stability=0.25)])])
+    dataset.add_sample_field("sam3.detections.stability", fo.FloatField)
+    assert sorted(wordings._instances(dataset, {"cap", "hat"})) == [
+        (0.0, 0.8, False, False), (0.25, 0.3, False, False), (0.5, 0.4, True, False), (1.0, 0.7, True, True),
+        (1.0, 0.9, True, True),
+    ]  # fmt: skip
+
+
+def test_the_wordings_benchmark_says_what_it_measured():
+    rows = [dict(blind=0.0, labelled=0.01, plain=0.1, random=0.2, spread=0.4)] * 2
+    found = dict(
+        scenes=9, nouns=2, rows=rows, regret=wordings._summary(rows), known={"plural": 0.5},
+        senses=dict(words=[("bat", True, 0.0), ("mouse", False, 0.9)], pairs=7, mixed=1),
+        stability={"all": dict(stability=0.7, confidence=0.8, both=0.9, instances=50, wrong=5)},
+    )  # fmt: skip
+    text = wordings.said(found)
+    assert found["regret"]["labelled"] == dict(mean=0.01, worst=0.01, best=0.0, near=1.0)
+    for words in ("Wordings of 2 nouns, 9 scenes", "plural 0.50", "bat      apart", "mouse    ONE GROUP", "1 of 7"):
+        assert words in text
