@@ -16,7 +16,7 @@ from .roles import Roles
 #: of the hardest, as many times what is wanted are looked at for the ones least alike
 _HARDEST = 3
 #: farthest first looks at so many candidates of a role and concept
-_MOST = 25_000
+_MOST = 10_000
 #: samples compared at once
 _ROWS = 10_000
 
