@@ -171,8 +171,12 @@ def hard_negative_steps(
     wanted = check_concepts(samples, concepts, name)
     answers = read_answers(samples, name, kinds=())  # of all concepts: any may be a rival
     check_asked(samples, answers, name, wanted)
+<<<<<<< HEAD
     family = _family(dataset, name)
     senses = chosen_senses(dataset, name, answers.concepts, senses)
+=======
+    family = family_of(dataset, name)
+>>>>>>> subset
     kin = find_kin(answers.concepts, senses, family=family)
     features = None if embeddings is None else _vectors(samples, embeddings)
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
@@ -234,8 +238,8 @@ def as_view(samples: fo.core.collections.SampleCollection, concept: str, key: st
     return samples.match(held.length() > 0).sort_by(rank, reverse=True)
 
 
-def _family(dataset: fo.Dataset, ledger: str) -> Family:
-    """What the concept file said, as far as there was one."""
+def family_of(dataset: fo.Dataset, ledger: str) -> Family:
+    """What the concept file said of neighbours and parents, as far as there was one."""
     known = run_info(dataset, ledger).get("concepts") or {}
     parents = {label: entry["parent"] for label, entry in known.items() if entry.get("parent")}
     return Family({label: entry.get("neighbours") or () for label, entry in known.items()}, parents)

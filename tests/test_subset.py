@@ -231,6 +231,18 @@ def test_roles_concepts_and_splits_get_what_was_asked(untouched):
     assert found.notes == () and found.pool["usable"] == found.pool["samples"] == COUNT
 
 
+@pytest.mark.parametrize("said", [{}, dict(ratio=(1, 0, 0), splits=None), dict(diversity="facility_location")])
+def test_distances_are_to_all_chosen_before(new_dataset, said):
+    """Facts and what the model says, parts of one role, included."""
+    dataset = filled(new_dataset([picture([], []) for _ in range(40)]), {"kite": [0.9] * 30 + [0.01] * 10})
+    verify(dataset.limit(4), "kite", True)
+    found = choose_subset(dataset, 16, **said, **LOOK)
+    vectors = dict(zip(*dataset.values(["id", "sam3_embedding"]), strict=True))
+    for rank, one in enumerate(found.chosen[1:], 1):
+        before = max(float(vectors[one.sample_id] @ vectors[other.sample_id]) for other in found.chosen[:rank])
+        assert one.distance == pytest.approx(1 - before, abs=1e-3)
+
+
 def test_every_choice_is_explained(untouched):
     found = choose_subset(untouched, 40, **LOOK)
     first, *rest = found.chosen

@@ -13,7 +13,9 @@ from .. import records
 from ..answers import check_asked, check_concepts, check_ledger, ledgers_of, read_answers
 from ..errors import CurationError
 from ..hard_negatives import METHOD as HARD
+from ..hard_negatives import family_of
 from ..instances import check_field
+from ..kin import find_kin
 from ..label_errors import ledger_name
 from ..negatives import HardNegative
 from ..steps import run_steps
@@ -133,19 +135,20 @@ def subset_steps(
     grouped = checked.check_group(samples, group_field)
     embeddings = check_embeddings(samples, embeddings, name)
     level = checked.check_duplicates(duplicates, embeddings is not None)
-    answers = read_answers(samples, name, wanted, ("count",))
-    check_asked(samples, answers, name)
+    answers = read_answers(samples, name, kinds=("count",))  # of all concepts: any may be a rival
+    check_asked(samples, answers, name, wanted)
+    kin = find_kin(answers.concepts, senses, family=family_of(dataset, name))
     if n > len(answers):
         raise CurationError(f"n={n}, but there are only {len(answers)} samples to choose from")
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
     truth = known_of(samples, answers, said, name)
     accepted, rejected = reviewed(samples, found_in, answers)
-    wanted, notes = with_positives(answers, truth, accepted, rejected, concepts, ratio)
+    wanted, notes = with_positives(answers, truth, accepted, rejected, wanted, concepts is not None, ratio)
     yield Step(0, n)
     vectors = read_vectors(samples, embeddings, answers)
     found: list[HardNegative] = []
     if ratio["hard"]:
-        found, ambiguous = misleading(samples, hard_negatives, name, wanted, said, senses, int(n * ratio["hard"]) + 1)
+        found, ambiguous = misleading(samples, hard_negatives, answers, truth, kin, wanted, int(n * ratio["hard"]) + 1)
         notes += ambiguous
     roles = roles_of(answers, truth, accepted, rejected, found, wanted)
     usable, pool = usable_of(roles, answers, vectors, level, ratio)

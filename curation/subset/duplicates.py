@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: rows compared at once, with so many columns
-_ROWS, _COLUMNS = 2_000, 20_000
+#: rows compared at once, with so many columns: what is compared stays in the processor's cache
+_ROWS, _COLUMNS = 1_024, 1_024
 #: dimensions that are looked at first
 _FIRST = (16, 32, 64, 128)
 #: of the pairs, at most this share may be left after that
-_LEFT = 2e-4
+_LEFT = 1e-5
+#: of a few pairs it is found out how many are left
+_TRIED = 2_000
 #: cosines are sums of float32 products
 _SLACK = 1e-5
 
@@ -94,16 +96,23 @@ def _pairs(
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
     looked = placed if bounds is None else bounds
     near = looked[rows] @ looked[columns].T
-    hits = near >= level
+    first, second = _hits(near, level)
     if bounds is None:
-        first, second = np.nonzero(hits)
         return rows[first], columns[second], near[first, second]
-    first, second = np.nonzero(hits)
-    if len(first) > len(rows) * 64:  # so many that it is cheaper to compare all of them
+    if len(first) > near.size // 64:  # so many that it is cheaper to compare all of them
         return _pairs(placed, None, rows, columns, level)
     exact = np.einsum("nd,nd->n", placed[rows[first]], placed[columns[second]])
     sure = exact >= level
     return rows[first[sure]], columns[second[sure]], exact[sure]
+
+
+def _hits(near: NDArray[np.float32], level: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where a matrix is at least ``level``; quick if that is hardly anywhere, for eight are looked at together."""
+    flat = np.zeros(-(-near.size // 8) * 8, bool)
+    np.greater_equal(near.ravel(), level, out=flat[: near.size])
+    words = np.flatnonzero(flat.view(np.uint64))
+    places = (words[:, None] * 8 + np.arange(8)).ravel()
+    return np.divmod(places[flat[places]], near.shape[1])
 
 
 def _bounds(placed: NDArray[np.float32], threshold: float) -> NDArray[np.float32] | None:
@@ -113,7 +122,7 @@ def _bounds(placed: NDArray[np.float32], threshold: float) -> NDArray[np.float32
     that much and no more can the rest add to a product.
     """
     count, width = placed.shape
-    if count < _ROWS or width <= 2 * _FIRST[0]:
+    if count < 2 * _TRIED or width <= 2 * _FIRST[0]:
         return None
     rng = np.random.default_rng(0)  # which pairs are tried has no bearing on the result
     some = placed[rng.choice(count, min(count, 5_000), replace=False)]
@@ -124,7 +133,8 @@ def _bounds(placed: NDArray[np.float32], threshold: float) -> NDArray[np.float32
         # rounding must not make a bound of less than there is
         rest = np.sqrt(np.maximum(1 - np.einsum("nd,nd->n", short, short), 0) + 1e-6)
         bounds = np.concatenate([short, rest[:, None].astype(np.float32)], axis=1)
-        tried = bounds[rng.choice(count, 1_000)] @ bounds[rng.choice(count, 1_000)].T
+        pairs = rng.permutation(count)
+        tried = bounds[pairs[:_TRIED]] @ bounds[pairs[_TRIED : 2 * _TRIED]].T  # nobody with itself
         if (tried >= threshold).mean() <= _LEFT:
             return bounds
     return None

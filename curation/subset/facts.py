@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import fiftyone as fo
 import numpy as np
@@ -14,8 +14,9 @@ from ..answers import Answers
 from ..checks import listed
 from ..errors import CurationError
 from ..hard_negatives import METHOD as HARD
-from ..hard_negatives import hard_negative_steps, load_hard_negatives
-from ..negatives import HardNegative
+from ..hard_negatives import load_hard_negatives
+from ..kin import Kin
+from ..negatives import HardNegative, mine
 from ..truth import Said, Truth, read_truth
 from ..verified import without_rejected
 from .roles import roles_of
@@ -42,46 +43,46 @@ def known_of(
 
 def with_positives(
     answers: Answers, truth: Truth | None, accepted: NDArray[np.bool_], rejected: NDArray[np.bool_],
-    named: Sequence[str] | None, ratio: Mapping[str, float],
+    concepts: Sequence[str], named: bool, ratio: Mapping[str, float],
 ) -> tuple[tuple[str, ...], list[str]]:  # fmt: skip
-    """The concepts that can be chosen for, and a word about the others."""
-    roles = roles_of(answers, truth, accepted, rejected, (), answers.concepts)
+    """The concepts that can be chosen for, and a word about the others; ``named``: whether somebody named them."""
+    roles = roles_of(answers, truth, accepted, rejected, (), concepts)
     there = roles.positive.any(axis=0)
-    none = [name for k, name in enumerate(answers.concepts) if not there[k]]
+    none = [name for k, name in enumerate(concepts) if not there[k]]
     if not none or not ratio["positive"]:
-        return answers.concepts, []
-    if named is not None or len(none) == len(answers.concepts):
+        return tuple(concepts), []
+    if named or len(none) == len(concepts):
         raise CurationError(
             f"There is no positive of {listed(none, 5)} among these {len(answers)} samples: leave "
             f"{'it' if len(none) == 1 else 'them'} out of concepts=…, or say ratio={{'positive': 0, …}}"
         )
-    kept = tuple(name for name in answers.concepts if name not in none)
+    kept = tuple(name for name in concepts if name not in none)
     return kept, [f"There is no positive of {listed(none, 5)}: left out"]
 
 
 def misleading(
-    samples: fo.core.collections.SampleCollection, key: str | None, ledger: str, concepts: Sequence[str], said: Said,
-    senses: Any, wanted: int,
+    samples: fo.core.collections.SampleCollection, key: str | None, answers: Answers, truth: Truth | None, kin: Kin,
+    concepts: Sequence[str], wanted: int,
 ) -> tuple[list[HardNegative], list[str]]:  # fmt: skip
-    """Hard negatives, those of an earlier finding first; and what could not be mined."""
+    """Hard negatives, those of an earlier finding first; and why some could not be mined.
+
+    Args:
+        samples: whose.
+        key: of an earlier finding, which is all then; None: the latest, and what it lacks is mined.
+        answers, truth, kin: of all concepts: any may be a rival.
+        concepts: which to find them for.
+        wanted: how many, of all concepts together.
+    """
     if key is not None:
         return list(load_hard_negatives(samples._root_dataset, key).found), []
     known = records.findings(samples._root_dataset, HARD)
     found = list(load_hard_negatives(samples._root_dataset, known[-1]).found) if known else []
     each = min(max(4 * -(-wanted // max(len(concepts), 1)), _LEAST_MINED), _MOST_MINED)
-    here = set(samples.values("id"))
-    held = {name: sum(one.concept == name and one.sample_id in here for one in found) for name in concepts}
+    here = set(answers.ids.tolist())
+    held = Counter(one.concept for one in found if one.sample_id in here)
     few = [name for name in concepts if held[name] < each]
-    if not few:
-        return found, []
-    mined = list(hard_negative_steps(
-        _unrejected(samples, said.gt_field), None, said.gt_field, None, ledger=ledger, concepts=few,
-        senses=senses, exhaustive=said.exhaustive, gt_labels=said.gt_labels, negatives_field=said.negatives_field,
-        not_exhaustive_field=said.not_exhaustive_field, per_concept=each,
-    ))[-1].result  # fmt: skip
-    named = set(concepts)
-    ambiguous = [note for note in mined.ambiguous if any(repr(name) in note for name in named)]
-    return [*found, *mined.found], ambiguous
+    mined = mine(answers, truth, kin, concepts=few, per_concept=each) if few else []
+    return [*found, *mined], [note for note in kin.notes() if any(note.startswith(repr(name)) for name in few)]
 
 
 def _unrejected(

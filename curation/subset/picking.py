@@ -16,7 +16,7 @@ from .roles import Roles
 #: of the hardest, as many times what is wanted are looked at for the ones least alike
 _HARDEST = 3
 #: farthest first looks at so many candidates of a role and concept
-_MOST = 25_000
+_MOST = 10_000
 #: samples compared at once
 _ROWS = 10_000
 
@@ -56,17 +56,15 @@ class Picker:
     groups: NDArray[np.int64] | None
     most: int
     rng: np.random.Generator
-    picks: list[Pick] = field(default_factory=list)
-    asked: dict[str, list[int]] = field(default_factory=dict)
+    picks: list[Pick] = field(default_factory=list, init=False)
+    asked: dict[str, list[int]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Put all candidates in an order of their own, so that a tie is no matter of who came first."""
         count, width = self.roles.positive.shape
         self._blocked = ~self.usable
         self._nearest = np.full(count, UNSEEN, np.float32)
-        self._mixed = self.rng.permutation(count)
-        place = np.empty(count, np.int64)
-        place[self._mixed] = np.arange(count)
+        place = self.rng.permutation(count)
         self._cells = {
             (role, k): [
                 rows[np.argsort(place[rows], kind="stable")] if role != "hard" else rows
@@ -137,9 +135,10 @@ class Picker:
         for rows in self._parts(role, column, n):
             if len(new) == n:
                 break
-            new += self._from(rows, role, column, n - len(new))
-        if self.diversity and new:
-            self._heed(np.array(new))
+            some = self._from(rows, role, column, n - len(new))
+            if self.diversity and some:
+                self._heed(np.array(some))
+            new += some
         self._got[role][column] += len(new)
         return len(new)
 
