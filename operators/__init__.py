@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .ask_again import AskAgain
+from .build_review import BuildReview
+from .check_exhaustivity import CheckExhaustivity
 from .delete_findings import DeleteFindings
 from .evaluate_concepts import EvaluateConcepts
 from .find_confusions import FindConfusions, SettleConfusion, UndoPolicy
@@ -20,6 +22,7 @@ from .save_concepts import SaveConcepts
 from .segment_concepts import SegmentConcepts
 from .segment_everything import SegmentEverything
 from .segment_regions import SegmentRegions
+from .setup_annotation import SetupAnnotation
 from .track_concepts import TrackConcepts
 from .undo_change import UndoChange
 from .verify_presence import VerifyPresence
@@ -27,8 +30,8 @@ from .verify_presence import VerifyPresence
 OPERATORS = (
     SegmentConcepts, TrackConcepts, SegmentRegions, AskAgain, RefineLabels, SegmentEverything, UndoChange,
     SaveConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives, FindLabelErrors, FindConfusions,
-    SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, DeleteFindings, *METRICS,
-    ConceptsPanel,
+    SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence, CheckExhaustivity, BuildReview,
+    SetupAnnotation, DeleteFindings, *METRICS, ConceptsPanel,
 )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ class Doubts:
 
 def doubts_of(
     samples: fo.core.collections.SampleCollection, label_field: str, named: Named, *, ledger: str | None = None,
-    found_field: str | None = None, use_masks: bool = True,
+    found_field: str | None = None, own: bool = True, use_masks: bool = True,
 ) -> Iterator[tuple[int, int, Doubts | None]]:
     """Look at all labels.
 
@@ -72,7 +72,8 @@ def doubts_of(
         label_field: labels under review.
         named: what they are called.
         ledger: what SAM 3 was asked; None: it was not.
-        found_field: what SAM 3 found, to compare labels with; None: the labels are that.
+        found_field: what SAM 3 found, to compare labels with, if there is something.
+        own: whether the labels are what SAM 3 found themselves.
         use_masks: compare masks, where there are some; else boxes.
 
     Yields:
@@ -93,7 +94,7 @@ def doubts_of(
             doubts.doubt_pair((sample, concept), _LEAST, "some are labelled")
     if found_field:
         _of_people(doubts, layout, answers, named)
-    elif answers is not None:
+    elif own and answers is not None:
         _of_model(doubts, layout.found, layout.among, answers, named, _stability(samples, label_field))
     if answers is not None:
         _felt(doubts, answers, named)

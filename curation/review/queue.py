@@ -110,10 +110,9 @@ def review_steps(
     found_in = found_beside(samples, path, source, own, found_field)
     named = name_concepts(samples, path, source, concepts, gt_labels)
     check = _check_of(dataset, path, exhaustivity)
-    known = source.name if source is not None and (found_in is not None or own is not None) else None
-    doubts = None
+    known, doubts = None if source is None else source.name, None
     for done, total, doubts in doubts_of(
-        samples, path, named, ledger=known, found_field=found_in, use_masks=use_masks
+        samples, path, named, ledger=known, found_field=found_in, own=own is not None, use_masks=use_masks
     ):  # fmt: skip
         if doubts is None:
             yield Step(done, total)
@@ -124,7 +123,7 @@ def review_steps(
     rows = _open(samples, path, book, named, doubts, {KINDS[task] for task in chosen})
     items = _items(arrange(rows, batch), path, book, named, None if check is None else check.key)
     review = Review(
-        key or "", tuple(items[:limit]), path, book.name, tuple(_notes(dataset, found_in, known, check, own)), dataset
+        key or "", tuple(items[:limit]), path, book.name, tuple(_notes(found_in, check, own)), dataset
     )
     if key is not None:
         declare_verdicts(dataset, book, path, review.concepts)
@@ -228,12 +227,10 @@ def _items(
     ]  # fmt: skip
 
 
-def _notes(
-    dataset: fo.Dataset, found_in: str | None, known: str | None, check: Any, own: Ledger | None
-) -> Iterator[str]:
+def _notes(found_in: str | None, check: Any, own: Ledger | None) -> Iterator[str]:
     if own is None and found_in is None:
         yield (
-            "Nothing is known of these labels beside what they say: the order means little. Ask SAM 3 first, with "
+            "SAM 3 found no instances to compare these labels with: the order of masks means little. Ask it first, with "
             'dataset.apply_model(sam3, label_field="sam3") or the operator "SAM 3: segment concepts"'
         )
     if check is None:
