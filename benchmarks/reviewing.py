@@ -88,6 +88,8 @@ def _areas(rows: Sequence[tuple[bool, dict[str, float]]]) -> dict[str, float]:
     from sklearn.metrics import roc_auc_score
 
     lacks = [lacking for lacking, _ in rows]
+    if len(set(lacks)) < 2:  # in a very small world
+        return dict.fromkeys(SCORES, float("nan")) | dict(pairs=len(rows), lacking=sum(lacks))
     areas = {name: float(roc_auc_score(lacks, [scores[name] for _, scores in rows])) for name in SCORES}
     return dict(areas, pairs=len(rows), lacking=sum(lacks))
 

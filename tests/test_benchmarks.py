@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import curation, evaluation, video, vocabulary
+from benchmarks import curation, evaluation, review, video, vocabulary
 from benchmarks import image as benchmark
 from emoji_world.scenes import sample_scene
 
@@ -156,3 +156,16 @@ def test_curation_benchmark_in_small(tmp_path, capsys):
     assert report["scale"]["samples"] == 300 and all(spent > 0 for spent in report["scale"]["panel"].values())
     printed = capsys.readouterr().out
     assert "precision@k" in printed and "drag the threshold" in printed
+
+
+def test_review_benchmark_in_small(tmp_path, capsys):
+    out = tmp_path / "numbers.json"
+    review.main(["--scenes", "10", "--seeds", "1", "--json", str(out)])
+    report = json.loads(out.read_text())
+    (queue,), (found,) = report["queue"], report["exhaustivity"]
+    assert queue["items"] > queue["faults"] > 0 and found["some"]["pairs"] + found["none"]["pairs"] > 10
+    orders = queue["orders"]
+    assert orders["one by one"]["early"] >= orders["random batches"]["early"]
+    assert all(0 <= share <= 1 for row in orders.values() for share in row.values())
+    printed = capsys.readouterr().out
+    assert "AUC of pairs that lack a label" in printed and "half of them after" in printed

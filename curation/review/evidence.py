@@ -60,6 +60,14 @@ class Doubts:
         if pair not in self.pairs or self.pairs[pair][0] < doubt:
             self.pairs[pair] = doubt, because
 
+    def join_pair(self, pair: Pair, doubt: float, because: str, *, beside: bool) -> None:
+        """A second opinion: the mean counts, where the first was had by comparing, ``beside``; else the larger."""
+        first = self.pairs.get(pair)
+        if not beside or first is None:
+            self.doubt_pair(pair, doubt, because)
+        else:
+            self.pairs[pair] = (first[0] + doubt) / 2, because if doubt >= first[0] else first[1]
+
 
 def doubts_of(
     samples: fo.core.collections.SampleCollection, label_field: str, named: Named, *, ledger: str | None = None,

@@ -30,7 +30,7 @@ else:
 #: items of a batch
 BATCH = 20
 #: a batch has at least this share of its items, before one that is much less doubtful than its first begins another
-_FULL, _FALL = 0.25, 0.5
+_FULL, _FALL = 0.15, 0.5
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,9 @@ def review_steps(
     ):  # fmt: skip
         if doubts is None:
             yield Step(done, total)
-    if check is not None:
-        for pair in check.pairs:
-            if pair.concept in named.names:
-                doubts.doubt_pair((pair.sample_id, pair.concept), pair.score, pair.because)
+    for pair in () if check is None else check.pairs:
+        if pair.concept in named.names:
+            doubts.join_pair((pair.sample_id, pair.concept), pair.score, pair.because, beside=found_in is not None)
     rows = _open(samples, path, book, named, doubts, {KINDS[task] for task in chosen})
     items = _items(arrange(rows, batch), path, book, named, None if check is None else check.key)
     review = Review(
@@ -230,7 +229,7 @@ def _items(
 def _notes(found_in: str | None, check: Any, own: Ledger | None) -> Iterator[str]:
     if own is None and found_in is None:
         yield (
-            "SAM 3 found no instances to compare these labels with: the order of masks means little. Ask it first, with "
+            "SAM 3 found no instances to compare these labels with, so the order of masks means little. Ask it first: "
             'dataset.apply_model(sam3, label_field="sam3") or the operator "SAM 3: segment concepts"'
         )
     if check is None:
