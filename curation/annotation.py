@@ -73,12 +73,7 @@ def setup_annotation(
         CurationError: no such field, unknown concepts, a schema that FiftyOne refuses; nothing was changed.
     """
     dataset = dataset._root_dataset
-    check_stills(dataset)
-    path = check_field(dataset, label_field, "label_field")
-    own = ledger_of(dataset, path)
-    source = answering_ledger(dataset, verdict_ledger(dataset, None, own), own)
-    named = name_concepts(dataset, path, source, concepts, None)
-    classes = list(dict.fromkeys(names[0] for names in named.names.values()))
+    path, classes = check_annotation(dataset, label_field, concepts)
     before = dataset.label_schemas.get(path)
     try:
         generated = _settled(dataset.generate_label_schemas(path, scan_samples=False), classes)
@@ -91,6 +86,18 @@ def setup_annotation(
         raise CurationError(f"FiftyOne cannot annotate {path!r}: {told}") from None
     shown = tuple(one["name"] for one in schema.get("attributes", ()))
     return Annotation(path, tuple(schema.get("classes", ())), shown, tuple(added), before is None)
+
+
+def check_annotation(
+    dataset: fo.Dataset, label_field: str = DEFAULT, concepts: Sequence[str] | None = None
+) -> tuple[str, list[str]]:
+    """The field, and the classes that it would have; arguments and errors of :func:`setup_annotation`."""
+    check_stills(dataset)
+    path = check_field(dataset, label_field, "label_field")
+    own = ledger_of(dataset, path)
+    source = answering_ledger(dataset, verdict_ledger(dataset, None, own), own)
+    named = name_concepts(dataset, path, source, concepts, None)
+    return path, list(dict.fromkeys(names[0] for names in named.names.values()))
 
 
 def _settled(schema: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class PairFound:
         presence: with its words and its examples, in [0, 1].
         candidates: ids of the new instances, the surest first; they are in the field of the finding's key.
         because: why, in words.
+        by_examples, by_words: the best new instance with the labels as examples, and with words alone, in [0, 1]; None
+            where that was not asked. The score is their mean.
     """
 
     sample_id: str
@@ -57,6 +59,8 @@ class PairFound:
     presence: float
     candidates: tuple[str, ...]
     because: str
+    by_examples: float | None = None
+    by_words: float | None = None
 
 
 @dataclass(frozen=True)
@@ -265,8 +269,9 @@ def _pair(sample: str, beside: Beside, floor: float) -> PairFound:
         because = f"no {beside.concept!r} is labelled, and presence is {beside.presence:.2f}"
     ids = tuple(one.id for one in beside.new if one["score"] >= floor)
     return PairFound(
-        sample, beside.concept, round(float(best), 6), beside.labelled, round(float(beside.presence), 6), ids, because
-    )
+        sample, beside.concept, round(float(best), 6), beside.labelled, round(float(beside.presence), 6), ids, because,
+        beside.by_examples, beside.by_words,
+    )  # fmt: skip
 
 
 def _pairs(

@@ -171,12 +171,8 @@ def hard_negative_steps(
     wanted = check_concepts(samples, concepts, name)
     answers = read_answers(samples, name, kinds=())  # of all concepts: any may be a rival
     check_asked(samples, answers, name, wanted)
-<<<<<<< HEAD
-    family = _family(dataset, name)
-    senses = chosen_senses(dataset, name, answers.concepts, senses)
-=======
     family = family_of(dataset, name)
->>>>>>> subset
+    senses = chosen_senses(dataset, name, answers.concepts, senses)
     kin = find_kin(answers.concepts, senses, family=family)
     features = None if embeddings is None else _vectors(samples, embeddings)
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)

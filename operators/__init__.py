@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .ask_again import AskAgain
+from .build_review import BuildReview
+from .check_exhaustivity import CheckExhaustivity
 from .choose_subset import ChooseSubset
 from .choose_wording import ChooseWording
 from .compare_wordings import CompareWordings
@@ -25,6 +27,7 @@ from .save_concepts import SaveConcepts
 from .segment_concepts import SegmentConcepts
 from .segment_everything import SegmentEverything
 from .segment_regions import SegmentRegions
+from .setup_annotation import SetupAnnotation
 from .track_concepts import TrackConcepts
 from .undo_change import UndoChange
 from .verify_presence import VerifyPresence
@@ -33,7 +36,8 @@ OPERATORS = (
     SegmentConcepts, TrackConcepts, SegmentRegions, AskAgain, RefineLabels, SegmentEverything, UndoChange,
     CompareWordings, ChooseWording, SaveConcepts, RenderOverlay, EvaluateConcepts, QueryPresence, FindHardNegatives,
     FindLabelErrors, FindConfusions, SettleConfusion, UndoPolicy, PickThresholds, ResetThresholds, VerifyPresence,
-    ComputeEmbeddings, ChooseSubset, ExportSubset, DeleteFindings, *METRICS, ConceptsPanel,
+    CheckExhaustivity, BuildReview, SetupAnnotation, ComputeEmbeddings, ChooseSubset, ExportSubset, DeleteFindings,
+    *METRICS, ConceptsPanel,
 )  # fmt: skip
 
 

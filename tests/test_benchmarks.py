@@ -8,7 +8,7 @@ import fiftyone as fo
 import pytest
 import torch
 
-from benchmarks import curation, evaluation, video, vocabulary, wordings
+from benchmarks import curation, evaluation, review, video, vocabulary, wordings
 from benchmarks import image as benchmark
 from emoji_world.scenes import sample_scene
 
@@ -187,3 +187,16 @@ def test_the_wordings_benchmark_says_what_it_measured():
     assert found["regret"]["labelled"] == dict(mean=0.01, worst=0.01, best=0.0, near=1.0)
     for words in ("Wordings of 2 nouns, 9 scenes", "plural 0.50", "bat      apart", "mouse    ONE GROUP", "1 of 7"):
         assert words in text
+
+
+def test_review_benchmark_in_small(tmp_path, capsys):
+    out = tmp_path / "numbers.json"
+    review.main(["--scenes", "10", "--seeds", "1", "--json", str(out)])
+    report = json.loads(out.read_text())
+    (queue,), (found,) = report["queue"], report["exhaustivity"]
+    assert queue["items"] > queue["faults"] > 0 and found["some"]["pairs"] + found["none"]["pairs"] > 10
+    orders = queue["orders"]
+    assert orders["one by one"]["early"] >= orders["random batches"]["early"]
+    assert all(0 <= share <= 1 for row in orders.values() for share in row.values())
+    printed = capsys.readouterr().out
+    assert "AUC of pairs that lack a label" in printed and "half of them after" in printed

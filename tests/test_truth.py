@@ -16,8 +16,11 @@ from curation.answers import read_answers
 from curation.errors import CurationError
 from curation.hard_negatives import find_hard_negatives
 from curation.label_errors import find_label_errors
+from curation.review import answer, build_review
 from curation.truth import Said, Truth, names_path, read_truth, verify
+from curation.verified import declare_verdicts
 from evaluation.saco import NEGATIVES, NOT_EXHAUSTIVE
+from zoo.ledger import Ledger
 
 ALL = dict(exhaustive=True)
 
@@ -427,3 +430,70 @@ def test_label_errors_ask_the_same(pets):
     dataset.add_sample_field("sam3", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
     with pytest.raises(CurationError, match="What does it mean that a concept is not labelled"):
         find_label_errors(dataset, progress=False)
+
+
+# --- what a review said ---
+
+
+def reviewed(dataset: fo.Dataset, *verdicts: bool | None, field: str | None = "ground_truth") -> fo.Dataset:
+    """A verdict a sample on whether all of its dogs are labelled."""
+    declare_verdicts(dataset, Ledger(), "ground_truth", ["dog"])
+    about = dataset.get_field("sam3_exhaustive")
+    about.info = {} if field is None else {"label_field": field}
+    about.save()
+    for sample, verdict in zip(dataset, verdicts, strict=True):
+        sample["sam3_exhaustive"] = fo.DynamicEmbeddedDocument(dog=verdict)
+        sample.save()
+    return dataset
+
+
+@pytest.mark.parametrize("field", ["ground_truth", None])
+def test_where_a_reviewer_found_all_marked_they_are_and_where_not_not(pets, field):
+    held = boxes("dog"), boxes("dog"), boxes(), boxes(), boxes(), None, None
+    dataset = reviewed(pets(*held), True, False, True, False, None, True, None, field=field)
+    truth = truth_of(dataset, **ALL)
+    assert facts(truth) == ["++-?--?", "-----??"]
+    assert truth.complete[:, 0].tolist() == [True, False, True, False, True, True, False]
+    truth = truth_of(dataset, exhaustive=["cat"])
+    assert facts(truth) == ["++-??-?", "-----??"] and not truth.verified.any()
+
+
+def test_what_was_said_of_other_labels_is_none_of_these(pets):
+    dataset = reviewed(pets(boxes("dog"), boxes()), True, False, field="sam3")
+    assert facts(truth_of(dataset, **ALL)) == ["+-", "--"]
+
+
+def test_rejected_labels_do_not_count(pets):
+    dataset = pets(boxes("dog"), boxes("dog", "dog"), boxes("dog", "cat"), None)
+    dataset.add_sample_field("ground_truth.detections.verified", fo.BooleanField)
+    for sample, verdicts in zip(dataset.limit(3), ([False], [False, True], [False, None]), strict=True):
+        for label, verdict in zip(sample.ground_truth.detections, verdicts, strict=True):
+            label.verified = verdict
+        sample.save()
+    assert facts(truth_of(dataset, **ALL)) == ["-+-?", "--+?"]
+    said = dict(gt_labels={"dog": F("label") == "dog"}, **ALL)
+    assert facts(truth_of(dataset, **said)) == ["-+-?", "--+?"]
+
+
+def test_a_review_makes_facts(pets):
+    dataset = pets(boxes("dog"), boxes("dog"), boxes(), presence={"dog": 0.9, "cat": 0.1})
+    review = build_review(dataset, "ground_truth", concepts=["dog"], progress=False)
+    masks = {item.sample_id: item for item in review.of(task="mask")}
+    full = {item.sample_id: item for item in review.of(task="exhaustivity")}
+    first, second, third = dataset.values("id")
+    answer(dataset, masks[first], False, reviewer="ana")
+    assert facts(truth_of(dataset, exhaustive=["cat"], concepts=None))[0] == "?+?"
+    answer(dataset, full[first], True, reviewer="ana")
+    answer(dataset, full[third], False, reviewer="ana")
+    truth = truth_of(dataset, **ALL)
+    assert facts(truth)[0] == "-+?" and truth.verified[:, 0].tolist() == [True, False, False]
+    answer(dataset, masks[second], True, reviewer="ana")
+    assert truth_of(dataset, **ALL).verified[:, 0].tolist() == [True, True, False]
+
+
+def test_more_concepts_than_the_schema_knows_are_read(pets):
+    dataset = pets(boxes("dog"), boxes())
+    dataset.add_sample_field("sam3_verified", fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument)
+    dataset._sample_collection.update_many({}, {"$set": {"sam3_verified": {"dog": False}}})
+    dataset.reload()
+    assert facts(truth_of(dataset, **ALL)) == ["--", "--"]

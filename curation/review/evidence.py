@@ -60,10 +60,18 @@ class Doubts:
         if pair not in self.pairs or self.pairs[pair][0] < doubt:
             self.pairs[pair] = doubt, because
 
+    def join_pair(self, pair: Pair, doubt: float, because: str, *, beside: bool) -> None:
+        """A second opinion: the mean counts, where the first was had by comparing, ``beside``; else the larger."""
+        first = self.pairs.get(pair)
+        if not beside or first is None:
+            self.doubt_pair(pair, doubt, because)
+        else:
+            self.pairs[pair] = (first[0] + doubt) / 2, because if doubt >= first[0] else first[1]
+
 
 def doubts_of(
     samples: fo.core.collections.SampleCollection, label_field: str, named: Named, *, ledger: str | None = None,
-    found_field: str | None = None, use_masks: bool = True,
+    found_field: str | None = None, own: bool = True, use_masks: bool = True,
 ) -> Iterator[tuple[int, int, Doubts | None]]:
     """Look at all labels.
 
@@ -72,7 +80,8 @@ def doubts_of(
         label_field: labels under review.
         named: what they are called.
         ledger: what SAM 3 was asked; None: it was not.
-        found_field: what SAM 3 found, to compare labels with; None: the labels are that.
+        found_field: what SAM 3 found, to compare labels with, if there is something.
+        own: whether the labels are what SAM 3 found themselves.
         use_masks: compare masks, where there are some; else boxes.
 
     Yields:
@@ -93,7 +102,7 @@ def doubts_of(
             doubts.doubt_pair((sample, concept), _LEAST, "some are labelled")
     if found_field:
         _of_people(doubts, layout, answers, named)
-    elif answers is not None:
+    elif own and answers is not None:
         _of_model(doubts, layout.found, layout.among, answers, named, _stability(samples, label_field))
     if answers is not None:
         _felt(doubts, answers, named)

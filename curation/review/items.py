@@ -17,7 +17,7 @@ from .. import records
 from ..answers import remembered
 from ..checks import check_known
 from ..errors import CurationError
-from .sheets import Sheet, read_sheets
+from .sheets import Sheet, read_tallies
 
 if __package__ == "curation.review":
     from zoo.ledger import Ledger
@@ -72,7 +72,7 @@ class Item:
 
     def means(self, label: str | None) -> bool:
         """Whether a label of that name is an instance of the concept."""
-        return (label or "").casefold() in {name.casefold() for name in self.names}
+        return label in self.names or (label or "").casefold() in {name.casefold() for name in self.names}
 
 
 def question(item: Item) -> str:
@@ -200,6 +200,10 @@ class State:
     gone: bool = False
 
 
+_GONE = State(gone=True)
+_STATES = {(person, ai): State(person, ai) for person in (False, True) for ai in (False, True)}
+
+
 def states_of(dataset: fo.Dataset, items: Sequence[Item]) -> list[State]:
     """Where items stand now, by what the samples say.
 
@@ -209,8 +213,19 @@ def states_of(dataset: fo.Dataset, items: Sequence[Item]) -> list[State]:
     """
     if not items:
         return []
-    sheets = read_sheets(dataset, items[0].field, items[0].book, {item.sample_id for item in items})
-    return [state_of(sheets.get(item.sample_id), item) for item in items]
+    tallies = read_tallies(dataset, items[0].field, items[0].book, {item.sample_id for item in items})
+    found = []
+    for item in items:
+        tally = tallies.get(item.sample_id)
+        if tally is None:
+            found.append(_GONE)
+        elif item.task == EXHAUSTIVITY:
+            found.append(_STATES[item.concept in tally.exhaustive, item.concept in tally.ai_exhaustive])
+        elif item.label_id not in tally.names or not item.means(tally.names[item.label_id]):
+            found.append(_GONE)
+        else:
+            found.append(_STATES[item.label_id in tally.verified, item.label_id in tally.ai])
+    return found
 
 
 def state_of(sheet: Sheet | None, item: Item) -> State:

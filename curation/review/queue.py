@@ -30,7 +30,7 @@ else:
 #: items of a batch
 BATCH = 20
 #: a batch has at least this share of its items, before one that is much less doubtful than its first begins another
-_FULL, _FALL = 0.25, 0.5
+_FULL, _FALL = 0.15, 0.5
 
 
 @dataclass(frozen=True)
@@ -110,21 +110,19 @@ def review_steps(
     found_in = found_beside(samples, path, source, own, found_field)
     named = name_concepts(samples, path, source, concepts, gt_labels)
     check = _check_of(dataset, path, exhaustivity)
-    known = source.name if source is not None and (found_in is not None or own is not None) else None
-    doubts = None
+    known, doubts = None if source is None else source.name, None
     for done, total, doubts in doubts_of(
-        samples, path, named, ledger=known, found_field=found_in, use_masks=use_masks
+        samples, path, named, ledger=known, found_field=found_in, own=own is not None, use_masks=use_masks
     ):  # fmt: skip
         if doubts is None:
             yield Step(done, total)
-    if check is not None:
-        for pair in check.pairs:
-            if pair.concept in named.names:
-                doubts.doubt_pair((pair.sample_id, pair.concept), pair.score, pair.because)
+    for pair in () if check is None else check.pairs:
+        if pair.concept in named.names:
+            doubts.join_pair((pair.sample_id, pair.concept), pair.score, pair.because, beside=found_in is not None)
     rows = _open(samples, path, book, named, doubts, {KINDS[task] for task in chosen})
     items = _items(arrange(rows, batch), path, book, named, None if check is None else check.key)
     review = Review(
-        key or "", tuple(items[:limit]), path, book.name, tuple(_notes(dataset, found_in, known, check, own)), dataset
+        key or "", tuple(items[:limit]), path, book.name, tuple(_notes(found_in, check, own)), dataset
     )
     if key is not None:
         declare_verdicts(dataset, book, path, review.concepts)
@@ -228,12 +226,10 @@ def _items(
     ]  # fmt: skip
 
 
-def _notes(
-    dataset: fo.Dataset, found_in: str | None, known: str | None, check: Any, own: Ledger | None
-) -> Iterator[str]:
+def _notes(found_in: str | None, check: Any, own: Ledger | None) -> Iterator[str]:
     if own is None and found_in is None:
         yield (
-            "Nothing is known of these labels beside what they say: the order means little. Ask SAM 3 first, with "
+            "SAM 3 found no instances to compare these labels with, so the order of masks means little. Ask it first: "
             'dataset.apply_model(sam3, label_field="sam3") or the operator "SAM 3: segment concepts"'
         )
     if check is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -95,3 +95,52 @@ def _sheet(document: Mapping[str, Any], label_field: str, book: Ledger) -> Sheet
 
 def _said(held: Mapping[str, Any] | None) -> dict[str, bool]:
     return {label_of(name): value for name, value in (held or {}).items() if isinstance(value, bool)}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Of one sample what was answered, and no more: a sheet for when there are very many.
+
+    Attributes:
+        names: id → name of each label.
+        verified, ai: ids of labels with the verdict of a person, of an AI.
+        exhaustive, ai_exhaustive: concepts whose exhaustivity a person, an AI judged.
+    """
+
+    names: Mapping[str, str | None]
+    verified: frozenset[str]
+    ai: frozenset[str]
+    exhaustive: frozenset[str]
+    ai_exhaustive: frozenset[str]
+
+
+#: with so many samples, naming them costs more than reading all
+_MANY = 20_000
+
+
+def read_tallies(dataset: fo.Dataset, label_field: str, book: Ledger, ids: Collection[str]) -> dict[str, Tally]:
+    """Sample id → what was answered; arguments of :func:`read_sheets`."""
+    part, log = {"$ifNull": [f"${label_field}.detections", []]}, {"$ifNull": [f"${log_field(book.name)}", []]}
+
+    def with_verdict(name: str) -> dict[str, Any]:
+        there = {"$filter": {"input": part, "cond": {"$ne": [{"$ifNull": [f"$$this.{name}", None]}, None]}}}
+        return {"$map": {"input": there, "in": "$$this._id"}}
+
+    columns = {
+        "ids": {"$map": {"input": part, "in": "$$this._id"}},
+        "names": {"$map": {"input": part, "in": {"$ifNull": ["$$this.label", None]}}},
+        "verified": with_verdict(ATTRIBUTE), "ai": with_verdict(AI), "exhaustive": f"${book.exhaustive}",
+        "log": {"$filter": {"input": log, "cond": {"$eq": ["$$this.task", "exhaustivity"]}}},
+    }  # fmt: skip
+    pipeline: list[dict[str, Any]] = [{"$project": columns}]
+    if len(ids) < _MANY:
+        pipeline.insert(0, {"$match": {"_id": {"$in": [ObjectId(number) for number in ids]}}})
+    found = {}
+    for one in dataset._sample_collection.aggregate(pipeline):
+        names = dict(zip(map(str, one["ids"]), one["names"], strict=True))
+        said = {e["concept"]: e.get("verdict") for e in one["log"] if is_ai(e["by"]) and e.get("verdict") is not None}
+        found[str(one["_id"])] = Tally(
+            names, frozenset(map(str, one["verified"])), frozenset(map(str, one["ai"])),
+            frozenset(_said(one.get("exhaustive"))), frozenset(said),
+        )  # fmt: skip
+    return found
