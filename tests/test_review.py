@@ -34,6 +34,7 @@ from curation.review import (
     answer,
     build_review,
     jpeg,
+    last_answer,
     load_review,
     next_items,
     picture,
@@ -43,7 +44,6 @@ from curation.review import (
     verify_with,
 )
 from curation.review.queue import arrange
-from curation.review.verdicts import last_answer
 from curation.truth import verify
 from curation.verified import declare_verdicts, without_rejected
 from zoo.ledger import Ledger
