@@ -83,7 +83,8 @@ def name_concepts(
         wanted = list(dict.fromkeys(check_words(concepts, "concepts")))
         if not wanted:
             raise CurationError("No concepts were named: leave concepts out to look at all")
-        known = list(dict.fromkeys([*asked, *all_concepts(samples), *said, *labelled]))
+        anywhere = [name for name in samples._root_dataset.distinct(f"{path}.detections.label") if name]
+        known = list(dict.fromkeys([*asked, *all_concepts(samples), *said, *anywhere]))
         folded = {name.casefold() for name in known}
         for concept in wanted:
             if concept.casefold() not in folded:

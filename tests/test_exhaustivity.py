@@ -185,7 +185,7 @@ def test_images_are_encoded_once_for_all_their_concepts(scenes, monkeypatch):
         return original(self, pixels, sizes, **more)
 
     monkeypatch.setattr(ConceptDetector, "encode_images", watched)
-    found = check_exhaustivity(scenes.limit(5), "labels", scenes.distinct("noun"), key=None,
+    found = check_exhaustivity(scenes.limit(5), "labels", scenes.distinct("labels.detections.label"), key=None,
                                batch_size=2, progress=False)  # fmt: skip
     assert encoded == [2, 2, 1] and len(found) > 5
     assert not scenes.list_runs(method="sam3_exhaustivity") and "exhaustivity" not in scenes.get_field_schema()

@@ -34,6 +34,7 @@ from curation.review import (
     answer,
     build_review,
     jpeg,
+    last_answer,
     load_review,
     next_items,
     picture,
@@ -43,7 +44,6 @@ from curation.review import (
     verify_with,
 )
 from curation.review.queue import arrange
-from curation.review.verdicts import last_answer
 from curation.truth import verify
 from curation.verified import declare_verdicts, without_rejected
 from zoo.ledger import Ledger
@@ -462,6 +462,22 @@ def test_two_reviewers_get_different_questions_until_the_time_is_over(pets):
     assert next_items(pets, review, reviewer="dee", n=1) == his[2:3]
     assert next_items(pets, review, n=3) == hers  # just to look
     assert next_items(pets, review, n=9, task=MASK, concept="cap") == review.of("cap", MASK)
+
+
+def test_what_is_answered_while_it_is_claimed_is_not_handed_out(pets, monkeypatch):
+    from curation.review import turns
+
+    review = review_of(pets)
+    original = turns.claim
+
+    def slow(dataset, items, reviewer, n, seconds):
+        monkeypatch.setattr(turns, "claim", original)
+        answer(pets, review.items[0], True, reviewer="bo")  # after the samples were read, before the lease
+        return original(dataset, items, reviewer, n, seconds)
+
+    monkeypatch.setattr(turns, "claim", slow)
+    assert next_items(pets, review, reviewer="ana", n=3) == list(review.items[1:4])
+    assert next_items(pets, review, reviewer="cy", n=1) == [review.items[4]]
 
 
 def test_a_bad_question_about_turns_is_refused(pets):

@@ -5,18 +5,20 @@
 3. :func:`answer` writes the verdict where everything else reads it: on the label, and in the ledger.
 """
 
-from .additions import add_missing
+from .additions import add_missing, candidates_of
 from .evidence import TASKS
 from .items import Item, Progress, Review, load_review, question
 from .leases import release
 from .pictures import jpeg, picture
 from .queue import build_review, review_steps
 from .turns import next_items
-from .verdicts import AnswerConflict, ItemGone, answer, take_back
+from .updates import Answered
+from .verdicts import AnswerConflict, ItemGone, answer, last_answer, take_back
 from .verifier import verify_steps, verify_with
 
 __all__ = [
     "AnswerConflict",
+    "Answered",
     "Item",
     "ItemGone",
     "Progress",
@@ -25,7 +27,9 @@ __all__ = [
     "add_missing",
     "answer",
     "build_review",
+    "candidates_of",
     "jpeg",
+    "last_answer",
     "load_review",
     "next_items",
     "picture",

@@ -13,7 +13,8 @@ from ..verified import AT, ATTRIBUTE, BY, declare_verdicts
 from .items import EXHAUSTIVITY, Item
 from .leases import release
 from .sheets import Sheet, is_ai
-from .verdicts import Answered, _check_free, _entry, changed, check_reviewer, now, settle
+from .updates import Answered, changed, entry_of
+from .verdicts import check_free, check_reviewer, now, settle
 
 #: of a candidate, what its label has too
 _KEPT = ("_cls", "attributes", "bounding_box", "mask", "mask_path", "confidence", "presence", "object_score", "phrase")
@@ -68,7 +69,7 @@ def add_missing(
     at = now()
 
     def decide(sheet: Sheet) -> tuple[dict[str, Any], Answered]:
-        _check_free(sheet, item, who)
+        check_free(sheet, item, who)
         stored = dict(_stored(dataset, item))
         lost = [number for number in chosen or () if number not in stored]
         if lost:
@@ -79,7 +80,7 @@ def add_missing(
                 f"There are no candidates of {item.concept!r} here: draw what is missing in the App's Annotate tab"
             )
         labels = [_label(stored[number], item, who, at) for number in wanted]
-        return changed(sheet, item, _entry(item, complete, who, at, note, None), labels)
+        return changed(sheet, item, entry_of(item, complete, who, at, note, None), labels)
 
     done = settle(dataset, item, decide)
     release(dataset, [item], who)

@@ -9,7 +9,7 @@ import fiftyone as fo
 from ..checks import check_known
 from ..errors import CurationError
 from .items import EXHAUSTIVITY, MASK, Item, Review, load_review, state_of
-from .leases import SECONDS, claim
+from .leases import SECONDS, claim, release
 from .sheets import read_sheets
 from .verdicts import check_reviewer
 
@@ -53,8 +53,21 @@ def next_items(
     items = [i for i in review.items if concept in (None, i.concept) and task in (None, i.task)]
     found: list[Item] = []
     for stretch in _open(dataset, items, who, after_ai, skipped):
-        wanted = n - len(found)
-        found += stretch[:wanted] if who is None else claim(dataset, stretch, who, wanted, seconds)
+        while len(found) < n and stretch:
+            wanted = n - len(found)
+            if who is None:
+                found += stretch[:wanted]
+                break
+            mine = claim(dataset, stretch, who, wanted, seconds)
+            # whoever had one until now may have answered it since the samples were read: only now can nobody else
+            still = {item.key for part in _open(dataset, mine, who, after_ai, skipped) for item in part}
+            found += [item for item in mine if item.key in still]
+            late = [item for item in mine if item.key not in still]
+            release(dataset, late, who)
+            if not late:  # all that could be had of these
+                break
+            tried = {item.key for item in mine}
+            stretch = [item for item in stretch if item.key not in tried]
         if len(found) == n:
             break
     return found
