@@ -84,7 +84,7 @@ class ConceptsPanel(
         """
         from ...curation.answers import thresholds_of
 
-        wanted = dict(concept=concept, typed=concept, level=None, asking=None, tab=state(ctx, "tab", "presence"))
+        wanted = dict(concept=concept, typed=concept, level=None, asking=None)
         if concept is not None:
             wanted["threshold"] = round(thresholds_of(ctx.dataset, ledger(ctx))[concept], 2)
         ctx.panel.set_state(wanted)
@@ -106,7 +106,8 @@ class ConceptsPanel(
             self.refresh(ctx)
 
     def on_tab(self, ctx: Any) -> None:
-        ctx.panel.set_state("tab", ctx.params.get("value") or "presence")
+        # The App keeps which tab is open. To write it here, too, would be to answer a second click with the first one's
+        # tab, which the App would take for a third click, and so on for ever.
         self.refresh(ctx)
 
     def on_found(self, ctx: Any) -> None:
