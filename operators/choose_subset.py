@@ -94,7 +94,7 @@ class ChooseSubset(FindingOperator):
             inputs, "hard_negatives", "Hard negatives", _found(ctx.dataset), None, required=False,
             description="Of an earlier search; else the latest, and more where it has too few",
         )  # fmt: skip
-        inputs.bool("usual_senses", default=False, label="Words of several senses mean the usual one")
+        inputs.bool("usual_senses", default=True, label="Words of several senses mean the usual one")
         inputs.bool("strict", default=False, label="Refuse rather than get as near as can be")
         inputs.int("seed", default=51, min=0, label="Seed")
         return wrong
@@ -119,7 +119,7 @@ class ChooseSubset(FindingOperator):
             said["duplicates"] = False
         elif params.get("threshold"):
             said["duplicates"] = params["threshold"]
-        if params.get("usual_senses"):
+        if params.get("usual_senses", True):
             said["senses"] = "usual"
         truth = absence_settings(params) if params.get("gt_field") else {}
         return dict({"n": None}, **said, **truth) | {"gt_labels": names_of(params.get("gt_labels"))}
@@ -138,10 +138,11 @@ def _number(value: Any, usual: float) -> float:
 
 
 def _usual(ctx: Any) -> int:
-    """A tenth of what there is, in round numbers."""
-    tenth = max(len(ctx.dataset) // 10, 1)
-    size = 10 ** (len(str(tenth)) - 1)
-    return tenth // size * size
+    """A tenth of what there is, in round numbers; of few samples, half of them."""
+    count = len(ctx.dataset)
+    wanted = max(count // 10, min(count // 2, 20), 1)
+    size = 10 ** (len(str(wanted)) - 1)
+    return wanted // size * size
 
 
 def _group_fields(dataset: fo.Dataset) -> list[str]:
