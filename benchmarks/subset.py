@@ -272,7 +272,7 @@ def _false_positives(
 ) -> int:
     """Hard negatives above the threshold of their concept, at which the share ``recall`` of its positives is found."""
     wrong = 0
-    for k in range(scores.shape[1]):
+    for k in np.flatnonzero(there.any(axis=0)).tolist():
         level = np.quantile(scores[there[:, k], k], 1 - recall)
         wrong += int((scores[cruel[:, k] & ~there[:, k], k] >= level).sum())
     return wrong
