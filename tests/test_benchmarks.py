@@ -10,6 +10,7 @@ import torch
 
 from benchmarks import curation, evaluation, review, video, vocabulary, wordings
 from benchmarks import image as benchmark
+from benchmarks import subset as subset_benchmark
 from emoji_world.scenes import sample_scene
 
 
@@ -200,3 +201,21 @@ def test_review_benchmark_in_small(tmp_path, capsys):
     assert all(0 <= share <= 1 for row in orders.values() for share in row.values())
     printed = capsys.readouterr().out
     assert "AUC of pairs that lack a label" in printed and "half of them after" in printed
+
+
+def test_subset_benchmark_in_small(tmp_path, capsys):
+    file = tmp_path / "numbers.json"
+
+    subset_benchmark.main([
+        "--pool", "120", "--chosen", "40", "--unseen", "30", "--seeds", "1", "--samples", "2000", "--json", str(file)
+    ])  # fmt: skip
+
+    told, found = capsys.readouterr().out, json.loads(file.read_text())
+    scale, training = found["scale"], found["training"]
+    assert (scale["chosen"], scale["copies"], scale["counts"]) == (100, 100, {"positive": 50, "hard": 25, "easy": 25})
+    leaks = ("copies_chosen_twice", "near_duplicates", "near_across_splits", "videos_across_splits")
+    assert all(scale[name] == 0 for name in leaks) and scale["pool"]["duplicates"] == 100
+    counts = training["false_positives"]
+    assert counts.keys() == {"ours", "random", "random, as many positives"} and training["hard_pairs"] > 30
+    assert all(held[str(r)][0] <= training["hard_pairs"] for held in counts.values() for r in training["recalls"])
+    assert "Trained on 40 of 120 scenes" in told and "100 of 2,000 samples chosen" in told
