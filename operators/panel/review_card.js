@@ -20,7 +20,8 @@
   const OVER = "[data-cy=modal], [data-cy=operators-prompt-modal], [data-cy=operators-browser-search], [role=dialog]";
 
   // of the queue that is looked at: the questions ahead, what was answered here, and how to reach the server
-  let desk = { queue: null, items: [], answered: [], waiting: 0, note: "", place: "", undoable: false };
+  const empty = (queue) => ({ queue, items: [], answered: [], waiting: 0, note: "", done: 0, total: 0 });
+  let desk = empty(null);
   let server = null; // { trigger, view } while the card is on the screen
   let redraw = () => {};
 
@@ -33,8 +34,8 @@
   };
 
   function sit(queue) {
-    desk = { queue, items: [], answered: [], waiting: 0, note: "", place: "", undoable: false };
-    call("on_items", {});
+    desk = empty(queue);
+    call("on_items", { counted: true });
   }
 
   function call(handler, params) {
@@ -46,8 +47,9 @@
       const found = reply && reply.result;
       if (found && found.items) {
         // of several replies under way, an earlier one knows less: what was answered here stays answered
-        Object.assign(asked, { note: found.note, place: found.place, undoable: found.undoable });
         asked.items = found.items;
+        if (found.note) asked.note = found.note;
+        if (found.total) Object.assign(asked, { done: found.done, total: found.total });
         if (found.back) asked.answered = asked.answered.filter((id) => id !== found.back);
       }
       redraw();
@@ -60,11 +62,12 @@
     const item = open()[0];
     if (what === "back") {
       const last = desk.answered[desk.answered.length - 1] || null;
-      if (last || desk.undoable) call("on_back", { id: last });
+      if (last || desk.done) call("on_back", { id: last, counted: true });
     } else if (item && what === "open") {
       call("on_open", { id: item.id });
     } else if (item && (what !== "add" || item.candidates)) {
       desk.answered.push(item.id);
+      if (what !== "skip") desk.done += 1; // to count all of them anew for each would take the server too long
       call(what === "add" ? "on_add" : "on_answer", { id: item.id, verdict: what });
     }
     redraw();
@@ -113,8 +116,8 @@
       );
     const asked = item && [
       h(Typography, { key: "question", variant: "h6", "data-cy": "review-question" }, item.question),
-      h(Typography, { key: "place", variant: "body2", color: "text.secondary" }, desk.place),
-      h("img", {
+      h(Typography, { key: "place", variant: "body2", color: "text.secondary" }, `${desk.done} of ${desk.total} answered`),
+      item.picture && h("img", {
         key: item.id, // so that the picture before is never shown with this question
         src: item.picture,
         alt: item.question,
@@ -123,11 +126,11 @@
       }),
       h(Typography, { key: "because", variant: "body2", color: "text.secondary" }, item.because),
     ];
-    const empty = h(Typography, { variant: "body1" }, desk.waiting ? "…" : desk.note);
+    const nothing = h(Typography, { variant: "body1" }, desk.waiting ? "…" : desk.note);
     return h(
       Box,
       { "data-cy": "review-card", "data-item": item ? item.id : "", sx: { width: "100%", minWidth: 0 } },
-      asked || empty,
+      asked || nothing,
       h(
         Box,
         { sx: { display: "flex", flexWrap: "wrap", gap: 1, mt: 1 } },
@@ -135,7 +138,7 @@
         key("N", "No", "no", true, !item),
         item && item.candidates ? key("A", `No: add ${item.candidates}`, "add") : null,
         key("S", "Skip", "skip", false, !item),
-        key("U", "Undo", "back", false, !desk.answered.length && !desk.undoable),
+        key("U", "Undo", "back", false, !desk.answered.length && !desk.done),
         key("O", "Open", "open", false, !item),
       ),
       view.user

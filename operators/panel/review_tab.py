@@ -66,23 +66,23 @@ class ReviewTab:
         items = [] if unknown else next_items(
             ctx.dataset, review, reviewer=self._reviewer(ctx), n=_AHEAD, concept=concept
         )  # fmt: skip
-        done = review.progress()
         shown = []
         for item in items:
             try:
-                image = jpeg(picture(ctx.dataset, item, size=_SIDE))
-            except CurationError as error:  # the sample is gone since, or its file is
-                ctx.ops.notify(str(error), variant="warning")
-                continue
+                image, because = jpeg(picture(ctx.dataset, item, size=_SIDE)), item.because
+            except CurationError as error:  # its file cannot be read: who looks at it can skip it
+                image, because = b"", str(error)
             shown.append(dict(
-                id=item.key, question=question(item), because=item.because,
+                id=item.key, question=question(item), because=because,
                 candidates=len(candidates_of(ctx.dataset, item)),
-                picture="data:image/jpeg;base64," + base64.b64encode(image).decode(),
+                picture="data:image/jpeg;base64," + base64.b64encode(image).decode() if image else "",
             ))  # fmt: skip
-        about = f" about {concept!r}" if concept else ""
-        return dict(
-            items=shown, place=str(done), note=f"Nothing is left to ask{about}: {done}", undoable=bool(done.answered)
-        )
+        found: dict[str, Any] = dict(items=shown)
+        if ctx.params.get("counted") or not shown:  # which reads every sample of the queue
+            done = review.progress()
+            about = f" about {concept!r}" if concept else ""
+            found |= dict(done=done.answered, total=done.total, note=f"Nothing is left to ask{about}: {done}")
+        return found
 
     # ------------------------------------------------------------------ answers
 

@@ -23,6 +23,7 @@ class SubsetTab:
                 "near-duplicates, and with splits that share neither these nor videos. None was chosen yet."
             ))  # fmt: skip
             main_button(panel, "choose_subset", "Choose a training subset", self.on_choose, icon="filter_alt")
+            panel.btn("embed", label="Compute embeddings first", on_click=self.on_embed, variant="text")
             return
         splits = " · ".join(f"**{count}** {split}" for split, count in found.sizes.items())
         roles = " · ".join(f"**{found.counts[role]}** {label.lower()}" for role, label in _ROLES.items())
@@ -48,6 +49,7 @@ class SubsetTab:
         row = panel.h_stack("subset_last", gap=1)
         row.btn("export", label="Export it", on_click=self.on_export, variant="contained", icon="download")
         row.btn("choose_subset", label="Choose anew", on_click=self.on_choose, variant="text")
+        row.btn("embed", label="Compute embeddings", on_click=self.on_embed, variant="text")
 
     def fill_subset(self, ctx: Any) -> None:
         found = self._subset(ctx)
@@ -121,6 +123,9 @@ class SubsetTab:
     def on_choose(self, ctx: Any) -> None:
         params = dict(WHOLE, label_field=label_field(ctx))
         ctx.prompt(uri("choose_subset"), params=params, on_success=self.on_found)
+
+    def on_embed(self, ctx: Any) -> None:
+        ctx.prompt(uri("compute_embeddings"), params=dict(WHOLE), on_success=self.on_found)
 
     def on_export(self, ctx: Any) -> None:
         params = dict(WHOLE, subset=self._subset(ctx).key, label_field=label_field(ctx))
