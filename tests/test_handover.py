@@ -29,10 +29,9 @@ from support import media
 from support.ledgers import ask
 
 from curation.errors import CurationError
-from curation.handover.export import FORMATS, export_steps, export_subset
+from curation.handover import FORMATS, export_steps, export_subset, import_coco, read_negatives
 from curation.handover.folder import MARKER
 from curation.handover.polygons import fill, to_polygon, to_shares
-from curation.handover.reading import import_coco, read_negatives
 from curation.hard_negatives import find_hard_negatives
 from curation.truth import verify
 from evaluation.concepts import evaluate_concepts
