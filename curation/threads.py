@@ -8,30 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import contextmanager
 
-from threadpoolctl import ThreadpoolController  # scikit-learn needs it itself
+from threadpoolctl import threadpool_limits  # scikit-learn needs it itself
 
-_LOCK = threading.Lock()
-#: how many are computing on one thread, and what brings the others back after the last: the number is the process's
-_inside = 0
-_limit: Any = nullcontext()
+#: the number of threads is the process's: of two in there at once, the one that leaves last would bring back the 1 that
+#: it found
+_ALONE = threading.RLock()
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread in here; several may be in here at once, and the last to leave brings the others back."""
-    global _inside, _limit
-    with _LOCK:
-        if not _inside:
-            _limit = ThreadpoolController().limit(limits=1, user_api="blas")
-            _limit.__enter__()
-        _inside += 1
-    try:
+    """Compute on one thread in here, and as before afterwards; other threads that want that, too, wait."""
+    with _ALONE, threadpool_limits(limits=1, user_api="blas"):
         yield
-    finally:
-        with _LOCK:
-            _inside -= 1
-            if not _inside:
-                _limit.__exit__(None, None, None)
