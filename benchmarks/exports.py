@@ -96,7 +96,7 @@ def said(found: Mapping[str, Any]) -> str:
 def _coco(dataset: Any, folder: Path, before: Masks) -> dict[str, Any]:
     from pycocotools.coco import COCO
 
-    from curation.handover.reading import import_coco
+    from curation.handover import import_coco
 
     spent = _timed(lambda: _ours(dataset, folder, "coco"))
     again = import_coco(folder, progress=False)
@@ -144,7 +144,7 @@ def _crops(dataset: Any, folder: Path, before: Masks) -> dict[str, Any]:
 
 
 def _yolo(dataset: Any, folder: Path, before: Masks) -> dict[str, Any]:
-    from curation.handover.reading import read_negatives
+    from curation.handover import read_negatives
 
     spent = _timed(lambda: _ours(dataset, folder, "yolo"))
     absent = {(Path(file).name, concept) for file, held in read_negatives(folder).items() for concept in held}
@@ -186,7 +186,7 @@ _FORMATS: dict[str, Callable[[Any, Path, Masks], dict[str, Any]]] = {
 
 
 def _ours(dataset: Any, folder: Path, format: str) -> Any:
-    from curation.handover.export import export_subset
+    from curation.handover import export_subset
 
     return export_subset(dataset, str(folder), format, progress=False)
 

@@ -236,6 +236,8 @@ def exhaustivity_steps(
     except BaseException:
         if key is not None and found:
             _store(dataset, _result(key, path, found, threshold, failed, len(ids)))
+        elif key is not None:  # fields that no record knows would be nobody's, and refused to the next run
+            records.clear(dataset, [key, f"{key}_score"])
         raise
     result = _result(key or "", path, found, threshold, failed, len(ids))
     if key is not None:

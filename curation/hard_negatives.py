@@ -23,13 +23,13 @@ from .label_errors import check_apart, ledger_name, meanings
 from .negatives import SOURCES, HardNegative, mine
 from .steps import run_steps
 from .suspicion import suspect
-from .truth import Said, Truth, labels_path, names_path, read_truth
+from .truth import Said, Truth, any_verified, labels_path, names_path, read_truth
 
 if __package__ == "curation":
-    from zoo.ledger import DEFAULT, Ledger
+    from zoo.ledger import DEFAULT
     from zoo.provenance import run_info
 else:
-    from ..zoo.ledger import DEFAULT, Ledger
+    from ..zoo.ledger import DEFAULT
     from ..zoo.provenance import run_info
 
 METHOD = "sam3_hard_negatives"
@@ -180,7 +180,7 @@ def hard_negative_steps(
     if gt_field is not None:
         policy = said.policy(samples, answers.concepts, name)
         truth = read_truth(samples, answers, said, name)
-    elif tuple(sources) == ("contradicted",) or _any_verdict(samples, name):
+    elif tuple(sources) == ("contradicted",) or any_verified(samples, answers.concepts, name):
         truth = read_truth(samples, answers, said, name)
     labels_in = _boxes_in(samples, gt_field, found_in)
     layout = suspicion = means = None
@@ -244,12 +244,6 @@ def family_of(dataset: fo.Dataset, ledger: str) -> Family:
 def _asked(dataset: fo.Dataset, found: Sequence[HardNegative]) -> tuple[str, ...]:
     """What is asked now, and what was when these were found."""
     return tuple(dict.fromkeys([*all_concepts(dataset), *(one.concept for one in found)]))
-
-
-def _any_verdict(samples: fo.core.collections.SampleCollection, ledger: str) -> bool:
-    verified = Ledger(ledger).verified
-    paths = [path for path in samples.get_field_schema(flat=True) if path.startswith(f"{verified}.")]
-    return any(samples.count(path) for path in paths)
 
 
 def _unlabelled(answers: Answers, truth: Truth | None) -> list[str]:

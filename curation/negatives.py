@@ -25,6 +25,7 @@ from .answers import Answers
 from .instances import Layout
 from .kin import RELATIONS, Kin
 from .suspicion import SAME, Suspicion
+from .threads import one_thread
 from .truth import Truth
 
 SOURCES = ("contradicted", "neighbour", "swap")
@@ -104,9 +105,10 @@ def mine(
     alike = _unit(np.nan_to_num(answers.presence) if features is None else features)
     doubts = _doubts(answers, layout, suspicion)
     spots = None if layout is None else _Spots(answers, layout, means)
-    for concept in answers.concepts if concepts is None else concepts:
-        pooled = list(_evidence(answers, truth, kin, spots, concept, sources))
-        found += _ranked(answers, truth, concept, pooled, doubts, alike, per_concept, kin)
+    with one_thread():
+        for concept in answers.concepts if concepts is None else concepts:
+            pooled = list(_evidence(answers, truth, kin, spots, concept, sources))
+            found += _ranked(answers, truth, concept, pooled, doubts, alike, per_concept, kin)
     return sorted(found, key=lambda negative: -negative.score)
 
 

@@ -24,6 +24,7 @@ _UNDONE = {"sam3_policy": "undo_policy", "sam3_change": "undo_change"}
 #: what makes findings of a kind, where it is not called "find_" and the kind
 _MADE = {
     "sam3_review": "build_review", "sam3_exhaustivity": "check_exhaustivity", "sam3_subset": "choose_subset",
+    "sam3_wordings": "compare_wordings",
 }  # fmt: skip
 #: attributes that labels have, declared or not
 _OWN = {name for name in dir(fo.Detection()) if not name.startswith("_")}
@@ -195,9 +196,13 @@ def written_by(dataset: fo.Dataset, key: str) -> list[str]:
 
 def declare(dataset: fo.Dataset, kinds: Mapping[str, Any]) -> None:
     """Declare fields, path → type of field, so that the App's sidebar and queries know them."""
-    for path, kind in kinds.items():
-        frame = path.startswith("frames.")
-        bare = path.removeprefix("frames.")
-        schema = dataset.get_frame_field_schema(flat=True) if frame else dataset.get_field_schema(flat=True)
-        if bare not in schema:
-            (dataset.add_frame_field if frame else dataset.add_sample_field)(bare, kind)
+    framed = {path.removeprefix("frames."): kind for path, kind in kinds.items() if path.startswith("frames.")}
+    own = {path: kind for path, kind in kinds.items() if not path.startswith("frames.")}
+    for schema, add, wanted in (
+        (dataset.get_field_schema(flat=True), dataset.add_dynamic_sample_fields, own),
+        (dataset.get_frame_field_schema(flat=True) or (), dataset.add_dynamic_frame_fields, framed),
+    ):
+        # all at once: FiftyOne rewrites the whole schema for each call
+        new = {path: kind() for path, kind in wanted.items() if path not in schema}
+        if new:
+            add(fields=new)

@@ -83,6 +83,14 @@ def read_truth(
     return Truth(present, known | verified, complete, verified, labelled)
 
 
+def any_verified(
+    samples: fo.core.collections.SampleCollection, concepts: Sequence[str], ledger: str = DEFAULT
+) -> bool:
+    """Whether a person said of any of these samples that one of the concepts is in it, or is not."""
+    _, verdicts = read_said(samples, "verified", concepts, ledger)
+    return not np.isnan(verdicts).all()
+
+
 def verify(
     samples: fo.core.collections.SampleCollection, concept: str, present: bool | None, *, ledger: str = DEFAULT
 ) -> int:

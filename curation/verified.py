@@ -50,7 +50,7 @@ def verified_path(samples: fo.core.collections.SampleCollection, label_field: st
 
 def without_rejected(samples: fo.core.collections.SampleCollection, label_field: str) -> fo.DatasetView:
     """The samples, all of them, without those labels of a field that a reviewer rejected."""
-    if verified_path(samples, label_field) not in samples.get_field_schema(flat=True):
+    if not samples.has_field(verified_path(samples, label_field)):
         return samples.view()  # nobody said anything of these
     return samples.filter_labels(label_field, F(ATTRIBUTE) != False, only_matches=False)  # noqa: E712 - an expression
 
@@ -97,10 +97,10 @@ def declare_verdicts(dataset: fo.Dataset, book: Ledger, label_field: str, concep
     schema = dataset.get_field_schema(flat=True)
     names = list(dict.fromkeys(field_of(concept) for concept in concepts))
     for root in (book.verified, book.exhaustive):
-        if root not in schema:
-            dataset.add_sample_field(root, fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument)
         new = [name for name in names if f"{root}.{name}" not in schema]
-        if new and fits(schema, root, names):  # as the ledger: of very many concepts, the sidebar shows none
+        if not fits(schema, root, names):  # as the ledger: of very many concepts, the sidebar shows none
+            new = []
+        if new or root not in schema:
             fields = [fo.core.odm.create_field(name, fo.BooleanField) for name in new]
             dataset.add_sample_field(
                 root, fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument, fields=fields

@@ -71,7 +71,7 @@ class ExportSubset(FindingOperator):
         return types.Property(inputs, view=types.View(label="Export a training set"))
 
     def steps(self) -> Callable[..., Iterator[Any]]:
-        from ..curation.handover.export import export_steps
+        from ..curation.handover import export_steps
 
         return export_steps
 
@@ -115,7 +115,7 @@ class ExportSubset(FindingOperator):
             sample_collection: a dataset or view of images
             export_dir: a new folder; a relative one is meant from here, wherever a delegated run happens
             format: "coco", "yolo", "saco" or "crops"
-            **settings: of ``curation.handover.export.export_steps``, and ``delegate`` and ``progress``
+            **settings: of ``curation.handover.export_steps``, and ``delegate`` and ``progress``
 
         Returns:
             what was written; if delegated, FiftyOne's execution result

@@ -14,13 +14,16 @@ from support.sandbox import REPOSITORY
 from curation.answers import asked_concepts, thresholds_of
 from curation.confusion import load_confusions
 from curation.errors import CurationError
+from curation.exhaustivity import load_exhaustivity
 from curation.hard_negatives import find_hard_negatives, load_hard_negatives
 from curation.label_errors import find_label_errors, load_label_errors
 from curation.policies import applied_policies
 from curation.presence import present, suppressed, where
+from curation.review import load_review
 from curation.subset import load_subset
 from curation.swaps import ask_swaps
 from curation.thresholds import find_thresholds, load_thresholds, set_threshold
+from curation.wordings import load_wordings
 from emoji_world.dataset import GT_LABELS, SENSES, build_dataset
 from emoji_world.faults import plant_faults
 from evaluation.record import METRICS
@@ -319,6 +322,34 @@ def test_findings_are_deleted_and_policies_are_not_among_them(scenes):
     assert set(scenes.list_runs()) == {"sam3", "policy_1"}
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("compare_wordings", dict(concept="mouse", phrases=["mouse", "computer mouse"], limit=4)),
+        ("check_exhaustivity", dict(label_field="labels", concepts=["dog"])),
+        ("build_review", dict(label_field="labels")),
+        ("choose_subset", dict(n=8, senses="usual")),
+    ],
+)
+def test_every_finding_goes_by_its_key(scenes, name, said):
+    """All but what is true of the labels themselves, and what people's verdicts are declared in."""
+    scenes.limit(2).tag_samples("mine")
+    before = set(scenes.get_field_schema(flat=True)), scenes.list_runs(), scenes.list_saved_views()
+    call(name, scenes, key="found", progress=False, **said)
+    scenes.reload()
+    assert form(scenes, "delete_findings")["key"].type.values == ["found"]
+    call("delete_findings", scenes, "found")
+    scenes.reload()
+    kept = {"sam3.detections.stability"} if name == "compare_wordings" else set()
+    if name == "build_review":  # where verdicts are written, declared once for all
+        kept = {p for p in scenes.get_field_schema(flat=True) if p.startswith(("labels.detections.", "sam3_"))}
+    assert set(scenes.get_field_schema(flat=True)) - kept == before[0] - kept
+    assert (scenes.list_runs(), scenes.list_saved_views(), scenes.count_sample_tags()) == (*before[1:], {"mine": 2})
+    load = {"compare_wordings": load_wordings, "check_exhaustivity": load_exhaustivity, "build_review": load_review}
+    with pytest.raises(CurationError, match=rf"'found'; run {name}\(\) first"):
+        load.get(name, load_subset)(scenes, "found")
+
+
 def test_where_samples_are_selected_the_verdict_is_on_them(scenes):
     chosen = scenes.take(3, seed=1).values("id")
     uri, said = f"{PLUGIN}/verify_presence", dict(concept="fox", verdict="present")
@@ -370,6 +401,13 @@ def test_every_operator_can_be_called():
     operators = {name: foo.get_operator(f"{PLUGIN}/{name}") for name in declared}
     mute = [name for name, one in operators.items() if not callable(one)]
     assert set(mute) <= set(METRICS), "metrics are asked through FiftyOne"
+
+
+def test_operators_are_declared_in_the_order_in_which_they_are_registered():
+    """The App lists them in the one, and people read the other."""
+    declared = yaml.safe_load((REPOSITORY / "fiftyone.yml").read_text(encoding="utf-8"))
+    registered = [one.name for one in OperatorRegistry().list_operators() if one.plugin_name == PLUGIN]
+    assert [name for name in registered if not name.startswith("_")] == declared["operators"] + declared["panels"]
 
 
 def test_what_was_verified_teaches_thresholds(scenes):

@@ -269,6 +269,16 @@ def test_cut_short_what_was_found_is_kept(scenes):
     assert load_exhaustivity(scenes) == full and not full.notes
 
 
+def test_cut_short_before_anything_was_found_nothing_is_left_that_would_refuse_the_next(scenes, monkeypatch):
+    schema = scenes.get_field_schema(flat=True).keys()
+    monkeypatch.setattr("curation.exhaustivity.Asker.look", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        check_exhaustivity(scenes, "labels", unlabelled=False, progress=False)
+    assert scenes.get_field_schema(flat=True).keys() == schema and not scenes.list_runs(method="sam3_exhaustivity")
+    monkeypatch.undo()
+    check_exhaustivity(scenes.limit(2), "labels", unlabelled=False, progress=False)
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

@@ -29,11 +29,11 @@ from support import media
 from support.ledgers import ask
 
 from curation.errors import CurationError
-from curation.handover.export import FORMATS, export_steps, export_subset
+from curation.handover import FORMATS, export_steps, export_subset, import_coco, read_negatives
 from curation.handover.folder import MARKER
 from curation.handover.polygons import fill, to_polygon, to_shares
-from curation.handover.reading import import_coco, read_negatives
 from curation.hard_negatives import find_hard_negatives
+from curation.subset import choose_subset
 from curation.truth import verify
 from evaluation.concepts import evaluate_concepts
 from evaluation.saco import SACoGoldDataset
@@ -375,6 +375,18 @@ def test_a_subset_is_its_own_samples_by_its_own_splits(scenes, tmp_path):
     assert done.notes == ()
     whole = export(scenes, tmp_path / "whole", subset="pick", splits=False)
     assert whole.counts[""]["images"] == 4
+
+
+def test_a_subset_that_was_not_split_is_one_export(scenes, tmp_path):
+    chosen = choose_subset(scenes, 4, splits=None, progress=False)
+    done = export(scenes, tmp_path / "out", subset="subset")
+    assert done.counts.keys() == {""} and done.total("images") == len(chosen) == 4
+    again = imported(import_coco, tmp_path / "out")
+    files = chosen.view(scenes).values("filepath")
+    assert {Path(path).name for path in again.values("filepath")} == {Path(path).name for path in files}
+    refused(scenes, tmp_path / "more", "the subset 'subset' is not split", subset="subset", splits=True)
+    scenes.set_values("my_split", ["train", "val", "val"] * 3)
+    assert export(scenes, tmp_path / "mine", subset="subset", splits="my_split").total("images") == 4
 
 
 def test_samples_without_a_split_are_noted(scenes, tmp_path):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.ledgers import A, ask, instance, picture, rectangle, shared, video
 
+from curation.definitions import choose_wording
 from curation.errors import CurationError
 from curation.hard_negatives import find_hard_negatives
 from curation.records import delete_findings
@@ -654,3 +655,36 @@ def test_samples_that_nobody_asked_are_left_out(strings):
     assert found.pool["unasked"] == 5 and "5 samples were never asked about these concepts" in found.notes
     with pytest.raises(CurationError, match="n=64, but only 60 of 65 samples can be chosen: 5 were never asked"):
         choose_subset(strings, 64, **LOOK)
+
+
+# --- words of several senses ---
+
+
+def test_words_of_several_senses_are_one_note_and_what_there_is_to_choose_is_kept_beside_it(new_dataset):
+    there = {"mouse": [0.9, 0.1, 0.4], "hamster": [0.1, 0.9, 0.1], "trackball": [0.1, 0.1, 0.9], "bat": [0.9, 0.1, 0.1]}
+    rodents = ask(new_dataset([picture([], []) for _ in range(3)]), there | {"cricket bat": [0.1, 0.1, 0.9]})
+    found = choose_subset(rodents, 3, splits=None, progress=False)
+    assert [note for note in found.notes if "senses" in note] == [
+        "'mouse', 'bat' have several senses, so their look-alikes are not mined: say senses=… (or 'usual'), or "
+        "choose_wording(…, sense=…)"
+    ]
+    choices = [note.split(" has several senses, and none was chosen: ")[0] for note in found.ambiguous]
+    assert choices == ["'mouse'", "'bat'"]
+    assert load_subset(rodents) == found and found.ambiguous[0] in str(found)
+    named = choose_subset(rodents, 1, concepts=["bat"], splits=None, **LOOK)
+    assert len(named.ambiguous) == 1
+    assert any(note.startswith("'bat' has several senses, so its look-alikes") for note in named.notes)
+    for said in (dict(senses="usual"), dict(senses={"mouse": "", "bat": ""}), dict(ratio=(1, 0, 0))):
+        sure = choose_subset(rodents, 3, splits=None, **said, **LOOK)
+        assert not sure.ambiguous and not any("senses" in note for note in sure.notes)
+
+
+def test_what_a_definition_says_of_a_sense_counts_when_look_alikes_are_mined(new_dataset):
+    there = {"mouse": [0.9, 0.1, 0.4], "hamster": [0.1, 0.9, 0.1], "trackball": [0.1, 0.1, 0.9]}
+    rodents = ask(new_dataset([picture([], []) for _ in range(3)]), there)
+    said = dict(concepts=["mouse"], ratio=(0, 1, 0), splits=None, **LOOK)
+    with pytest.raises(CurationError, match="only 0 of 3 samples can be chosen"):
+        choose_subset(rodents, 1, **said)
+    choose_wording(rodents, "mouse", "computer mouse")
+    (one,) = choose_subset(rodents, 1, **said).chosen
+    assert "'trackball' is there" in one.because

@@ -10,14 +10,14 @@ from collections.abc import Callable
 import fiftyone as fo
 import pytest
 from fiftyone import ViewField as F
-from support.ledgers import A, B, ask, places, rectangle, shared, video
+from support.ledgers import A, B, ask, picture, places, rectangle, shared, video
 
 from curation.answers import read_answers
 from curation.errors import CurationError
 from curation.hard_negatives import find_hard_negatives
 from curation.label_errors import find_label_errors
 from curation.review import answer, build_review
-from curation.truth import Said, Truth, names_path, read_truth, verify
+from curation.truth import Said, Truth, any_verified, names_path, read_truth, verify
 from curation.verified import declare_verdicts
 from evaluation.saco import NEGATIVES, NOT_EXHAUSTIVE
 from zoo.ledger import Ledger
@@ -248,6 +248,31 @@ def test_labels_in_the_frames_of_a_video(new_dataset, field):
     assert facts(truth_of(dataset, gt_field=field, **ALL)) == ["++-?", "-+-?"]
     brown = {"dog": F("label").is_in(["cat"])}
     assert facts(truth_of(dataset, gt_field=field, gt_labels=brown, **ALL))[0] == "-+-?"
+
+
+def test_labels_in_frames_that_a_reviewer_rejected_do_not_count(new_dataset):
+    dog = [rectangle("dog", A)]
+    dataset = new_dataset([video({"ground_truth": dog}, {"ground_truth": dog}), video({"ground_truth": dog})])
+    dataset.add_frame_field("ground_truth.detections.verified", fo.BooleanField)
+    ask(dataset, {"dog": 0.5})
+    assert facts(truth_of(dataset, **ALL)) == ["++"]
+    dataset.set_values("frames.ground_truth.detections.verified", [[[False], [None]], [[False]]])
+    assert facts(truth_of(dataset, **ALL)) == ["+-"]
+
+
+def test_verdicts_count_that_the_schema_does_not_know(new_dataset):
+    """Of very many concepts, none is declared, and people may verify all the same."""
+    dataset = ask(new_dataset([picture([], []) for _ in range(2)]), {"violin": 0.4, "cello": 0.9})
+    kind = dict(embedded_doc_type=fo.DynamicEmbeddedDocument)
+    dataset.add_sample_field("sam3_verified", fo.EmbeddedDocumentField, **kind)
+    asked = ("violin", "cello")
+    assert not any_verified(dataset, asked)
+    dataset._sample_collection.update_one({}, {"$set": {"sam3_verified": {"violin": False, "kite": True}}})
+    assert any_verified(dataset, asked) and not any_verified(dataset, ("cello",))
+    assert any_verified(dataset[:1], asked) and not any_verified(dataset[1:], asked)
+    assert not any_verified(dataset, asked, "other")
+    found = {one.sample_id: one for one in find_hard_negatives(dataset, key=None, concepts=["violin"]).found}
+    assert [found[number].verified for number in dataset.values("id")] == [True, False]
 
 
 def test_tags_of_frames(new_dataset):

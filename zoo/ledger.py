@@ -208,9 +208,13 @@ def declare(
         bare = label_field.removeprefix("frames.")
         if bare not in schema:
             add(bare, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
-        for name, kind in (ATTRIBUTES | (TRACKED_ATTRIBUTES if tracked else {})).items():
-            if f"{bare}.detections.{name}" not in schema:
-                add(f"{bare}.detections.{name}", kind)
+        attributes = {f"{bare}.detections.{name}": kind for name, kind in ATTRIBUTES.items()}
+        if tracked:
+            attributes |= {f"{bare}.detections.{name}": kind for name, kind in TRACKED_ATTRIBUTES.items()}
+        attributes = {path: kind() for path, kind in attributes.items() if path not in schema}
+        if attributes:
+            add_all = dataset.add_dynamic_frame_fields if ledger.frames else dataset.add_dynamic_sample_fields
+            add_all(fields=attributes)
         if tracked and f"{bare}.detections.instance" not in schema:
             add(f"{bare}.detections.instance", fo.EmbeddedDocumentField, embedded_doc_type=fo.Instance)
 

@@ -19,7 +19,7 @@ from ..answers import Answers, check_ledger, read_answers
 from ..checks import check_words
 from ..errors import CurationError
 from ..said import Said, labels_path
-from ..truth import Truth, read_truth
+from ..truth import Truth, any_verified, read_truth
 
 if __package__ == "curation.handover":
     from zoo.ledger import DEFAULT, Ledger
@@ -117,14 +117,9 @@ def _truth(
     """What labels and people say, of concepts that were never asked, too; None if neither says anything."""
     zeros = np.zeros((len(ids), len(concepts)))
     every = Answers(ids, tuple(concepts), zeros, None, None, dict.fromkeys(concepts, 1.0))
-    if said.gt_field is None and not _verdicts(samples, Ledger(ledger).verified):
+    if said.gt_field is None and not any_verified(samples, concepts, ledger):
         return None
     return read_truth(samples, every, said, ledger)
-
-
-def _verdicts(samples: fo.core.collections.SampleCollection, field: str) -> bool:
-    paths = [path for path in samples.get_field_schema(flat=True) if path.startswith(f"{field}.")]
-    return any(samples.count(path) for path in paths)
 
 
 def _incomplete(

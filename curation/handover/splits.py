@@ -26,7 +26,7 @@ def read_splits(
         samples: a dataset or view.
         splits: None or False: one export without splits; True: those of the subset, of the only field whose name ends
             with ``_split``, or of the usual tags; a field; a tag, or several.
-        subset: the key of a subset, whose splits are in ``<key>_split``: only its samples are exported.
+        subset: the key of a subset, whose splits, if it has any, are in ``<key>_split``: only its samples are exported.
 
     Returns:
         sample id → split, "" where there are none; and what is to be said about it.
@@ -36,19 +36,22 @@ def read_splits(
             can have.
     """
     ids = samples.values("id")
-    members = None if subset is None else _of_field(samples, _subset_field(samples, subset))
+    members = None if subset is None else _members(samples, subset)
     if splits is False or (splits is None and subset is None):
         held: list[str | None] = [""] * len(ids)
         source = ""
     elif splits is True and subset is None or isinstance(splits, (str, list, tuple)):
         source, held = _said(samples, splits)
     elif splits is None or splits is True:
-        source, held = f"{subset}_split", list(members or ())
+        source, held = f"{subset}_split", _of_field(samples, f"{subset}_split")
+        if not any(held):
+            if splits:
+                raise CurationError(f"splits=True: the subset {subset!r} is not split; leave splits out")
+            source, held = "", [""] * len(ids)
     else:
         raise CurationError(f"splits={splits!r} must be True, a field such as 'subset_split', or tags")
     if members is not None:
-        kept = [member is not None for member in members]
-        ids, held = ([one for one, keep in zip(column, kept, strict=True) if keep] for column in (ids, held))
+        ids, held = ([one for one, keep in zip(column, members, strict=True) if keep] for column in (ids, held))
         if not ids:
             raise CurationError(f"There is nothing to export: none of these samples is in the subset {subset!r}")
     found = {number: split for number, split in zip(ids, held, strict=True) if split is not None}
@@ -104,6 +107,14 @@ def _of_tags(samples: fo.core.collections.SampleCollection, wanted: Sequence[str
     if twice:
         raise CurationError(f"splits: {len(twice)} samples have several of the tags, such as {twice[0]}: one is wanted")
     return [tags[0] if tags else None for tags in held]
+
+
+def _members(samples: fo.core.collections.SampleCollection, subset: str) -> list[bool]:
+    """Which samples are in a subset: those with a split, or, where nothing was split, with a role."""
+    columns = [_of_field(samples, _subset_field(samples, subset))]
+    if samples.has_field(f"{subset}_role"):
+        columns.append(_of_field(samples, f"{subset}_role"))
+    return [any(held) for held in zip(*columns, strict=True)]
 
 
 def _subset_field(samples: fo.core.collections.SampleCollection, subset: str) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .. import records
 from ..answers import check_asked, check_concepts, check_ledger, ledgers_of, read_answers
+from ..definitions import chosen_senses
 from ..errors import CurationError
 from ..hard_negatives import METHOD as HARD
 from ..hard_negatives import family_of
@@ -29,7 +30,7 @@ from .result import ROLES, Step, Subset
 from .roles import reviewed, roles_of
 from .splitting import split_up
 from .stored import check_free, write
-from .telling import chosen_of, shares_of, shortages, uneven
+from .telling import chosen_of, shares_of, shortages, uneven, unmined
 from .vectors import check_embeddings, read_vectors
 
 if __package__ == "curation.subset":
@@ -102,7 +103,7 @@ def subset_steps(
         splits: name → share, which add up to 1; None: nothing is split.
         hard_negatives: key of an earlier ``find_hard_negatives``. Default: the latest, and where that has too few, or
             there is none, more are mined, by presence alone.
-        senses: for mining, as of ``find_hard_negatives``.
+        senses: for mining, as of ``find_hard_negatives``; where nothing is said, those of the concepts' definitions.
         strict: refuse, rather than get as near as can be to what was asked.
         seed: for ties, and where nothing else is said.
         key: a name; None: nothing is stored.
@@ -137,6 +138,7 @@ def subset_steps(
     level = checked.check_duplicates(duplicates, embeddings is not None)
     answers = read_answers(samples, name, kinds=("count",))  # of all concepts: any may be a rival
     check_asked(samples, answers, name, wanted)
+    senses = chosen_senses(dataset, name, answers.concepts, senses)
     kin = find_kin(answers.concepts, senses, family=family_of(dataset, name))
     if n > len(answers):
         raise CurationError(f"n={n}, but there are only {len(answers)} samples to choose from")
@@ -147,9 +149,10 @@ def subset_steps(
     yield Step(0, n)
     vectors = read_vectors(samples, embeddings, answers)
     found: list[HardNegative] = []
+    ambiguous: dict[str, str] = {}
     if ratio["hard"]:
         found, ambiguous = misleading(samples, hard_negatives, answers, truth, kin, wanted, int(n * ratio["hard"]) + 1)
-        notes += ambiguous
+        notes += unmined(ambiguous)
     roles = roles_of(answers, truth, accepted, rejected, found, wanted)
     usable, pool = usable_of(roles, answers, vectors, level, ratio)
     groups = None if grouped is None else groups_of(samples, grouped)
@@ -170,7 +173,7 @@ def subset_steps(
         notes += uneven(places, splits)
     result = Subset(
         key or "", n, tuple(chosen_of(picks, places, roles, answers, groups)), tuple(shares_of(picker)), splits, pool,
-        tuple(notes),
+        tuple(notes), tuple(ambiguous.values()),
     )  # fmt: skip
     if key is not None:
         about = dict(

@@ -17,14 +17,8 @@ from ..hard_negatives import METHOD as HARD
 from ..hard_negatives import load_hard_negatives
 from ..kin import Kin
 from ..negatives import HardNegative, mine
-from ..truth import Said, Truth, read_truth
-from ..verified import without_rejected
+from ..truth import Said, Truth, any_verified, read_truth
 from .roles import roles_of
-
-if __package__ == "curation.subset":
-    from zoo.ledger import Ledger
-else:
-    from ...zoo.ledger import Ledger
 
 #: at least and at most as many hard negatives of a concept are mined
 _LEAST_MINED, _MOST_MINED = 25, 1_000
@@ -33,12 +27,10 @@ _LEAST_MINED, _MOST_MINED = 25, 1_000
 def known_of(
     samples: fo.core.collections.SampleCollection, answers: Answers, said: Said, ledger: str
 ) -> Truth | None:
-    """What is known, if anything is; labels that a reviewer rejected say nothing."""
-    if said.gt_field is not None:
-        return read_truth(_unrejected(samples, said.gt_field), answers, said, ledger)
-    verified = Ledger(ledger).verified
-    paths = [path for path in samples.get_field_schema(flat=True) if path.startswith(f"{verified}.")]
-    return read_truth(samples, answers, said, ledger) if any(samples.count(path) for path in paths) else None
+    """What is known, if anything is."""
+    if said.gt_field is None and not any_verified(samples, answers.concepts, ledger):
+        return None
+    return read_truth(samples, answers, said, ledger)
 
 
 def with_positives(
@@ -63,8 +55,8 @@ def with_positives(
 def misleading(
     samples: fo.core.collections.SampleCollection, key: str | None, answers: Answers, truth: Truth | None, kin: Kin,
     concepts: Sequence[str], wanted: int,
-) -> tuple[list[HardNegative], list[str]]:  # fmt: skip
-    """Hard negatives, those of an earlier finding first; and why some could not be mined.
+) -> tuple[list[HardNegative], dict[str, str]]:  # fmt: skip
+    """Hard negatives, those of an earlier finding first; and the concepts whose look-alikes could not be mined: why.
 
     Args:
         samples: whose.
@@ -74,7 +66,7 @@ def misleading(
         wanted: how many, of all concepts together.
     """
     if key is not None:
-        return list(load_hard_negatives(samples._root_dataset, key).found), []
+        return list(load_hard_negatives(samples._root_dataset, key).found), {}
     known = records.findings(samples._root_dataset, HARD)
     found = list(load_hard_negatives(samples._root_dataset, known[-1]).found) if known else []
     each = min(max(4 * -(-wanted // max(len(concepts), 1)), _LEAST_MINED), _MOST_MINED)
@@ -82,14 +74,5 @@ def misleading(
     held = Counter(one.concept for one in found if one.sample_id in here)
     few = [name for name in concepts if held[name] < each]
     mined = mine(answers, truth, kin, concepts=few, per_concept=each) if few else []
-    return [*found, *mined], [note for note in kin.notes() if any(note.startswith(repr(name)) for name in few)]
-
-
-def _unrejected(
-    samples: fo.core.collections.SampleCollection, gt_field: str | None
-) -> fo.core.collections.SampleCollection:
-    if gt_field is None or not isinstance(gt_field, str) or not samples.has_field(gt_field):
-        return samples  # whoever reads it says what is wrong
-    held = samples.get_field(gt_field)
-    lists = getattr(held, "document_type", None) in (fo.Detections, fo.Classifications, fo.Polylines)
-    return without_rejected(samples, gt_field) if lists else samples
+    undecided = dict(zip(kin.open, kin.notes(), strict=True))
+    return [*found, *mined], {name: undecided[name] for name in few if name in undecided}

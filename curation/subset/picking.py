@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..threads import one_thread
 from .diversity import ORDERS, UNSEEN
 from .quotas import in_proportion, shared_out, water_fill
 from .result import ROLES
@@ -122,7 +123,8 @@ class Picker:
             if not quotas:
                 return
             for _, _, role, k, n in sorted(quotas):  # who has little to choose from chooses first
-                left[role] -= self._take(role, k, n)
+                with one_thread():
+                    left[role] -= self._take(role, k, n)
                 yield len(self.picks)
 
     def _share(self, total: int, room: list[int], held: list[int] | None = None) -> list[int]:

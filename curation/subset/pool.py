@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..answers import Answers
 from ..errors import CurationError
+from ..threads import one_thread
 from .duplicates import distinct
 from .result import ROLES
 from .roles import Roles
@@ -37,7 +38,8 @@ def usable_of(
     stays = may.copy()
     if level is not None:
         rows = np.flatnonzero(may)
-        stays[rows] = distinct(vectors.rows[rows], level, _worth(roles, hard, rows)).stays
+        with one_thread():
+            stays[rows] = distinct(vectors.rows[rows], level, _worth(roles, hard, rows)).stays
     return stays, {
         "samples": len(answers), "usable": int(stays.sum()), "duplicates": int(may.sum() - stays.sum()),
         "unasked": int((~asked).sum()), "without embedding": int((asked & ~vectors.there).sum()),

@@ -84,6 +84,8 @@ class Subset:
         splits: name → share, as asked; empty: nothing was split.
         pool: how many samples there were, and of these "usable", "duplicates", "unasked" and "without embedding".
         notes: what could not be done as asked, a sentence each.
+        ambiguous: concepts of several senses, whose look-alikes were not mined: what there is to choose, a sentence
+            each.
     """
 
     key: str
@@ -93,6 +95,7 @@ class Subset:
     splits: Mapping[str, float]
     pool: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    ambiguous: tuple[str, ...] = ()
     by_id: dict[str, Chosen] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -158,7 +161,7 @@ class Subset:
         for one in self.shares:
             parts = (f"{getattr(one, role)} of {getattr(one, f'asked_{role}')} {role}" for role in ROLES)
             lines.append(f"  {one.concept:{width}}  {', '.join(parts)}")
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *self.notes, *self.ambiguous])
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ def write(dataset: fo.Dataset, subset: Subset, settings: dict[str, Any]) -> None
         dict(
             chosen=[asdict(one) for one in subset.chosen], shares=[asdict(one) for one in subset.shares],
             splits=dict(subset.splits), pool=dict(subset.pool), notes=list(subset.notes),
+            ambiguous=list(subset.ambiguous),
         ), fields=paths, tags=tags_of(key, subset.splits), views=[key],
     )  # fmt: skip
 
@@ -77,4 +78,5 @@ def load_subset(dataset: fo.Dataset, key: str = "subset") -> Subset:
     return Subset(
         key, config["asked"], tuple(Chosen(**row) for row in held.chosen), tuple(Share(**row) for row in held.shares),
         dict(held.splits), dict(held.pool), tuple(held.notes),
+        tuple(held.ambiguous),
     )  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..answers import Answers
+from ..checks import listed
 from .picking import Pick, Picker
 from .quotas import shared_out
 from .result import ROLES, Chosen, Share
@@ -42,6 +43,8 @@ def shares_of(picker: Picker) -> Iterator[Share]:
             *(could[role][k] for role in ROLES), int(roles.positive[rows, k].sum()),
             len(among.intersection(roles.hard.get(k, ()))),
         )  # fmt: skip
+
+
 def shortages(picker: Picker, n: int) -> list[str]:
     """What was asked and is not there, a sentence for each role."""
     notes = []
@@ -54,6 +57,17 @@ def shortages(picker: Picker, n: int) -> list[str]:
     if len(picker.picks) < n:
         notes.append(f"{len(picker.picks)} of {n} samples were chosen: no other has a role that was asked for")
     return notes
+
+
+def unmined(concepts: Collection[str]) -> list[str]:
+    """A word about concepts of several senses, whose look-alikes nobody can know."""
+    if not concepts:
+        return []
+    some, whose = ("have", "their") if len(concepts) > 1 else ("has", "its")
+    return [
+        f"{listed(list(concepts), 5)} {some} several senses, so {whose} look-alikes are not mined: say senses=… (or "
+        "'usual'), or choose_wording(…, sense=…)"
+    ]
 
 
 def uneven(places: Sequence[str], splits: Mapping[str, float]) -> list[str]:
