@@ -33,6 +33,8 @@ CONTEXT = 0.6
 _LEAST = 48
 #: of candidates; no other line is white
 WHITE: Colour = (255, 255, 255)
+#: of labels: seen on a red cap as on a white mouse
+_LIGHT: Colour = (255, 221, 0)
 _DARK: Colour = (16, 18, 24)
 
 
@@ -72,11 +74,13 @@ def picture(
         part = _around(shown[0].bounding_box, image.shape[:2], context)
     canvas = _cut(image, part, size)
     if overlay:
-        style = OverlayStyle(alpha=0.18, softness=0.0, outline=max(2.0, size / 220), labels=False, presence=False)
-        drawn = [_moved(one, image.shape[:2], part, k) for k, one in enumerate(shown)]
+        style = OverlayStyle(alpha=0.12, softness=0.0, outline=0.0, labels=False, presence=False)
+        drawn, line = [_moved(one, image.shape[:2], part, k) for k, one in enumerate(shown)], max(2, round(size / 220))
         canvas = draw_overlay(canvas, drawn, None, style)
+        for one in drawn:
+            _outline(canvas, one, line, _LIGHT, dashed=False)
         for one in dashed:
-            _dash(canvas, _moved(one, image.shape[:2], part, None), max(2, round(size / 220)))
+            _outline(canvas, _moved(one, image.shape[:2], part, None), line, WHITE, dashed=True)
     return Image.fromarray(canvas)
 
 
@@ -145,8 +149,8 @@ def _moved(label: fo.Detection, size: tuple[int, int], part: tuple[int, int, int
     return _Moved(label, box, index)
 
 
-def _dash(canvas: np.ndarray, label: _Moved, line: int) -> None:
-    """A dashed outline, light on dark, so that it is seen on any ground."""
+def _outline(canvas: np.ndarray, label: _Moved, line: int, colour: Colour, *, dashed: bool) -> None:
+    """A light line on a dark one, so that it is seen on any ground."""
     height, width = canvas.shape[:2]
     x, y, w, h = label.bounding_box
     x0, y0 = round(x * width), round(y * height)
@@ -157,10 +161,11 @@ def _dash(canvas: np.ndarray, label: _Moved, line: int) -> None:
     pad = 2 * line + 2
     mask = cv2.copyMakeBorder(mask, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    for colour, thickness in ((_DARK, line + 2), (WHITE, line)):
+    for shade, thickness in ((_DARK, line + 2), (colour, line)):
         layer = np.zeros(mask.shape, np.uint8)
         for outline in outlines:
-            dash = 5 * line
+            dash = 5 * line if dashed else len(outline)
             for start in range(0, len(outline), 2 * dash):
-                cv2.polylines(layer, [outline[start : start + dash + 1]], False, 255, thickness, cv2.LINE_AA)
-        blend(canvas, (x0 - pad, y0 - pad), (layer / 255).astype(np.float32), colour)
+                part = outline[start : start + dash + 1]
+                cv2.polylines(layer, [part], not dashed, 255, thickness, cv2.LINE_AA)
+        blend(canvas, (x0 - pad, y0 - pad), (layer / 255).astype(np.float32), shade)
