@@ -377,7 +377,7 @@ def test_a_subset_is_its_own_samples_by_its_own_splits(scenes, tmp_path):
     assert whole.counts[""]["images"] == 4
 
 
-def test_a_subset_that_was_not_split_is_one_export(scenes, tmp_path):
+def test_a_subset_that_was_not_split_is_one_export(scenes, imported, tmp_path):
     chosen = choose_subset(scenes, 4, splits=None, progress=False)
     done = export(scenes, tmp_path / "out", subset="subset")
     assert done.counts.keys() == {""} and done.total("images") == len(chosen) == 4
