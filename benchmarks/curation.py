@@ -10,9 +10,15 @@ On the emoji world, scenes that nothing was trained on, every phrase asked once,
     the model fires, or the world put a look-alike there. From true labels, and from labels with the planted faults
 ``calibration``
     expected calibration error of presence on the half of the scenes that nothing was learned from
+``review``
+    how soon a review finds planted faults, and how well exhaustivity is told: :mod:`benchmarks.review`
+``wordings``
+    what the recommended wording costs, and what stability tells: :mod:`benchmarks.wordings`
 
-And on a ledger of 100,000 samples × 20 concepts without images, ``scale``: wall seconds of queries, of the runs that
-find something, and of refreshes of the panel.
+``subset`` trains a small model on chosen scenes and on random ones, ``exports`` reads every export back; see
+:mod:`benchmarks.subset` and :mod:`benchmarks.exports`. And on a ledger of 100,000 samples × 20 concepts without images,
+``scale``: wall seconds of queries, of the runs that find something, and of refreshes of the panel; and 5,000 samples
+chosen out of them.
 """
 
 from __future__ import annotations
@@ -38,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     parser.add_argument("--scenes", type=int, default=400, help="of the emoji world; 0: leave this part out")
     parser.add_argument("--seeds", type=int, default=3, help="how often faults are planted")
+    parser.add_argument("--limit", type=int, default=20, help="scenes each wording is asked of; 0: leave them out")
+    parser.add_argument("--pool", type=int, default=2_400, help="scenes to choose from; 0: leave this part out")
+    parser.add_argument("--exported", type=int, default=120, help="scenes to export; 0: leave this part out")
     parser.add_argument("--samples", type=int, default=100_000, help="of the large ledger; 0: leave this part out")
     parser.add_argument("--concepts", type=int, default=20, help="of the large ledger")
     parser.add_argument("--repeats", type=int, default=3, help="of each question to it")
@@ -46,17 +55,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     report: dict[str, Any] = dict(machine=machine())
     print(described(report["machine"]), flush=True)
     if args.scenes:
-        report |= _world(args.scenes, range(args.seeds))
+        report |= _world(args.scenes, range(args.seeds), args.limit)
+    if args.pool:
+        from . import subset
+
+        report["subset"] = subset.subset(args.pool, max(args.pool // 10, 20), seeds=range(args.seeds), samples=0)
+        print(subset.said(report["subset"]), flush=True)
+    if args.exported:
+        from . import exports
+
+        report["exports"] = exports.exports(args.exported)
+        print(exports.said(report["exports"]), flush=True)
     if args.samples:
+        from . import subset
         from .scale import measure
 
         report["scale"] = measure(args.samples, args.concepts, args.repeats)
         print(_scale(report["scale"]), flush=True)
+        chosen = subset.subset(0, samples=args.samples)
+        report["subset"] = report.get("subset", {}) | chosen
+        print(subset.said(chosen), flush=True)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _world(scenes: int, seeds: Sequence[int]) -> dict[str, Any]:
+def _world(scenes: int, seeds: Sequence[int], limit: int) -> dict[str, Any]:
+    from . import review, wordings
     from .planted import World
 
     world = World(scenes)
@@ -67,6 +91,11 @@ def _world(scenes: int, seeds: Sequence[int]) -> dict[str, Any]:
         print(_hard_negatives(found["hard_negatives"]), flush=True)
         found["calibration"] = world.calibration()
         print(_calibration(found["calibration"]), flush=True)
+        found["review"] = review.review(world, seeds)
+        print(review.said(found["review"]), flush=True)
+        if limit:
+            found["wordings"] = wordings.wordings(world, limit)
+            print(wordings.said(found["wordings"]), flush=True)
     finally:
         world.close()
     return found
