@@ -250,11 +250,12 @@ def _learned(
     rng = np.random.default_rng(seed)
     points = np.concatenate(pictures)
     some = points[rng.permutation(len(points))[:40_000]]
-    words = MiniBatchKMeans(_WORDS, random_state=seed, n_init=1, batch_size=2048, max_iter=30).fit(some)
+    number = min(_WORDS, max(len(some) // 40, 2))  # of few points, fewer words
+    words = MiniBatchKMeans(number, random_state=seed, n_init=1, batch_size=2048, max_iter=30).fit(some)
 
     def counted(held: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         return np.array([
-            np.bincount(words.predict(one), minlength=_WORDS) if len(one) else np.zeros(_WORDS) for one in held
+            np.bincount(words.predict(one), minlength=number) if len(one) else np.zeros(number) for one in held
         ])
 
     weigh = TfidfTransformer(sublinear_tf=True).fit(counted(pictures))
