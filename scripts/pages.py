@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 #: pages whose examples run, each on a fresh copy of the demo's dataset
 PAGES = (
     "curation", "hard-negatives", "label-errors", "confusions", "thresholds", "prompting", "wordings", "review",
-    "subset", "export",
+    "subset", "export", "training-set",
 )  # fmt: skip
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone as fo
+import numpy as np
 from bson import ObjectId
 
 from ..errors import CurationError
@@ -77,8 +78,9 @@ def answer(
     """
     dataset = dataset._root_dataset
     who = check_reviewer(reviewer)
-    if verdict is not None and not isinstance(verdict, bool):
+    if verdict is not None and not isinstance(verdict, (bool, np.bool_)):
         raise CurationError(f"verdict={verdict!r} must be True, False, or None to skip")
+    verdict = None if verdict is None else bool(verdict)
     if confidence is not None and (isinstance(confidence, bool) or not 0 <= confidence <= 1):
         raise CurationError(f"confidence={confidence!r} must be a number in [0, 1]")
     declare_verdicts(dataset, item.book, item.field, [item.concept])
