@@ -7,6 +7,7 @@ instances that are there already, the attribute ``stability`` (:mod:`curation.st
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import fiftyone as fo
@@ -131,6 +132,9 @@ def wordings_steps(
     if len(words) < 2:
         raise CurationError(f"There is only {words[0]!r} to ask: say phrases=[...] with at least two, to compare them")
     said = Said(gt_field, exhaustive, gt_labels, negatives_field, not_exhaustive_field)
+    if gt_labels is not None:  # one mapping for all jobs; here one concept is asked
+        mine = {c: names for c, names in gt_labels.items() if c not in known or c == concept}
+        said = replace(said, gt_labels=mine or None)
     if gt_field is not None:
         if found_in is not None:
             check_apart(found_in, labels_path(samples, gt_field))

@@ -156,6 +156,9 @@ def test_a_concept_that_is_felt_and_not_labelled_is_asked(pets):
     pets.set_values("sam3_presence.cap", [0.9, 0.9, 0.0])
     review = review_of(pets, concepts=["cap"], tasks=["exhaustivity"])
     assert [item.because for item in review.items][0] == "nothing is labelled, and presence is 0.90"
+    labelled = pets.values("id")[0]
+    (item,) = (item for item in review.items if item.sample_id == labelled)
+    assert "nothing is labelled" not in item.because
 
 
 def test_without_a_ledger_everything_labelled_is_asked(new_dataset):

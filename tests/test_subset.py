@@ -430,6 +430,20 @@ def test_hard_negatives_of_an_earlier_finding(strings):
     assert choose_subset(strings, 16, ratio=(0, 1, 1), **LOOK).counts == {"positive": 0, "hard": 8, "easy": 8}
 
 
+def test_a_negative_that_labels_know_is_no_positive_where_presence_says_so(new_dataset):
+    """An earlier finding knew the labels; the choice is told of none."""
+    dataset = new_dataset([picture([rectangle("cello", A)], [instance("violin", A, 0.9)]), *(picture([], []),) * 3])
+    ask(dataset, {"violin": [0.9, 0.8, 0.0, 0.0], "cello": [0.9, 0.0, 0.0, 0.0]}, label_field="sam3")
+    assert find_hard_negatives(dataset, "sam3", "ground_truth", exhaustive=True, progress=False).found[0].known
+    misled = dataset.values("id")[0]
+    said = dict(concepts=["violin"], splits=None, **LOOK)
+    found = choose_subset(dataset, 1, ratio=(0, 1, 0), **said)
+    assert found.by_id[misled].role == "hard" and found.by_id[misled].known
+    assert misled not in choose_subset(dataset, 1, ratio=(1, 0, 0), **said).by_id
+    verify(dataset.select(misled), "violin", True)  # a person has said otherwise since
+    assert choose_subset(dataset, 1, ratio=(1, 0, 0), **said).by_id[misled].known
+
+
 def test_videos(new_dataset):
     films = [video({"sam3": [instance("kite", A, 0.9)]}, {"sam3": []}) for _ in range(6)]
     dataset = new_dataset(films)

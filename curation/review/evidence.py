@@ -204,9 +204,10 @@ def _felt(doubts: Doubts, answers: Answers, named: Named) -> None:
     """Concepts of which nothing is labelled, and presence says they are there, or nearly."""
     place = {concept: k for k, concept in enumerate(answers.concepts)}
     wanted = [(concept, place[concept]) for concept in named.names if concept in place]
+    labelled = {(sample, concept) for sample, concept, _, _ in doubts.labels.values()}
     for concept, k in wanted:
         values, level = np.nan_to_num(answers.presence[:, k]), answers.levels[k]
         for row in np.flatnonzero((values > 0) & (values >= level / 2)).tolist():
             pair, doubt = (answers.ids[row].item(), concept), _FELT * float(values[row])
-            if pair not in doubts.pairs or doubts.pairs[pair][0] > _LEAST:
+            if pair not in labelled:
                 doubts.doubt_pair(pair, doubt, f"nothing is labelled, and presence is {values[row]:.2f}")

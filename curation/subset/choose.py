@@ -22,7 +22,7 @@ from ..negatives import HardNegative
 from ..steps import run_steps
 from ..truth import Said
 from . import settings as checked
-from .facts import known_of, misleading, with_positives
+from .facts import known_of, misleading, stored_negatives, with_positives
 from .picking import Pick, Picker
 from .pool import about_pool, check_enough, groups_of, usable_of
 from .quotas import shared_out
@@ -150,7 +150,9 @@ def subset_steps(
     vectors = read_vectors(samples, embeddings, answers)
     found: list[HardNegative] = []
     ambiguous: dict[str, str] = {}
-    if ratio["hard"]:
+    if not ratio["hard"]:  # none is wanted, yet a finding that knew labels says what is no positive
+        found = stored_negatives(dataset, hard_negatives)
+    else:
         found, ambiguous = misleading(samples, hard_negatives, answers, truth, kin, wanted, int(n * ratio["hard"]) + 1)
         notes += unmined(ambiguous)
     roles = roles_of(answers, truth, accepted, rejected, found, wanted)

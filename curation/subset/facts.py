@@ -65,10 +65,9 @@ def misleading(
         concepts: which to find them for.
         wanted: how many, of all concepts together.
     """
+    found = stored_negatives(samples._root_dataset, key)
     if key is not None:
-        return list(load_hard_negatives(samples._root_dataset, key).found), {}
-    known = records.findings(samples._root_dataset, HARD)
-    found = list(load_hard_negatives(samples._root_dataset, known[-1]).found) if known else []
+        return found, {}
     each = min(max(4 * -(-wanted // max(len(concepts), 1)), _LEAST_MINED), _MOST_MINED)
     here = set(answers.ids.tolist())
     held = Counter(one.concept for one in found if one.sample_id in here)
@@ -76,3 +75,9 @@ def misleading(
     mined = mine(answers, truth, kin, concepts=few, per_concept=each) if few else []
     undecided = dict(zip(kin.open, kin.notes(), strict=True))
     return [*found, *mined], {name: undecided[name] for name in few if name in undecided}
+
+
+def stored_negatives(dataset: fo.Dataset, key: str | None) -> list[HardNegative]:
+    """Those of an earlier finding; ``None``: of the latest, if there is any."""
+    known = [key] if key is not None else records.findings(dataset, HARD)
+    return list(load_hard_negatives(dataset, known[-1]).found) if known else []

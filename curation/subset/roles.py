@@ -101,8 +101,12 @@ def roles_of(answers: Answers, truth: Truth | None, accepted: NDArray[np.bool_],
     hard: dict[int, dict[int, HardNegative]] = {}
     for one in found:
         row, k = place.get(one.sample_id), column.get(one.concept)
-        if row is None or k is None or positive[row, k]:
-            continue  # not of this pool, or known better since
+        if row is None or k is None:
+            continue  # not of this pool
+        if one.known and not known[row, k]:  # labels said so then; nothing that is known now says otherwise
+            positive[row, k] = False
+        if positive[row, k]:
+            continue  # known better since
         before = hard.setdefault(k, {}).get(row)
         if before is None or one.score > before.score:
             hard[k][row] = one
