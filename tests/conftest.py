@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ SANDBOX = pytest.StashKey[Sandbox]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before anything is imported that imports FiftyOne."""
+    # Tiny networks are no quicker on several threads, which spin while they wait for each other: where the machine has
+    # something else to do, tests take three times as long. Read when torch is imported, here and in other processes.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         sandbox = config.stash[SANDBOX] = Sandbox().__enter__()
     except RuntimeError as error:
