@@ -432,7 +432,8 @@ def test_hard_negatives_of_an_earlier_finding(strings):
 
 def test_a_negative_that_labels_know_is_no_positive_where_presence_says_so(new_dataset):
     """An earlier finding knew the labels; the choice is told of none."""
-    dataset = new_dataset([picture([rectangle("cello", A)], [instance("violin", A, 0.9)]), *(picture([], []),) * 3])
+    there = [picture([rectangle(name, A)], [instance("violin", A, 0.9)]) for name in ("cello", "violin")]
+    dataset = new_dataset([*there, picture([], []), picture([], [])])
     ask(dataset, {"violin": [0.9, 0.8, 0.0, 0.0], "cello": [0.9, 0.0, 0.0, 0.0]}, label_field="sam3")
     assert find_hard_negatives(dataset, "sam3", "ground_truth", exhaustive=True, progress=False).found[0].known
     misled = dataset.values("id")[0]
