@@ -31,7 +31,10 @@ KINDS = ("presence", "score", "count")
 #: a concept is present from here on, where neither a calibration nor the run says otherwise
 USUAL_THRESHOLD = 0.5
 
-_MAKE = 'ask SAM 3 first, with dataset.apply_model(sam3, label_field="sam3") or the operator "SAM 3: segment concepts"'
+#: what to do where nothing was asked
+HOW_TO_ASK = (
+    'ask SAM 3 first, with dataset.apply_model(sam3, label_field="sam3") or the operator "SAM 3: segment concepts"'
+)
 _KEPT: OrderedDict[tuple, Any] = OrderedDict()
 _MOST_KEPT = 12
 
@@ -147,7 +150,7 @@ def check_asked(
     if not asked.any():
         raise CurationError(
             f"SAM 3 was not asked about {listed(concepts or answers.concepts, 3)} in any of these {len(answers)} "
-            f"samples of {_name(samples)} (ledger {ledger!r}): {_MAKE}"
+            f"samples of {_name(samples)} (ledger {ledger!r}): {HOW_TO_ASK}"
         )
 
 
@@ -167,7 +170,7 @@ def check_ledger(samples: fo.core.collections.SampleCollection, ledger: str = DE
             "the dataset, or a view that leaves its samples and fields whole (select_fields(), exclude_fields() and "
             "to_patches() do not)"
         )
-    make = _MAKE
+    make = HOW_TO_ASK
     if ledger not in ledgers_of(samples):
         known = ledgers_of(samples)
         there = f"; there {'is' if len(known) == 1 else 'are'} {', '.join(map(repr, known))}" if known else ""

@@ -14,6 +14,7 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
+from .answers import HOW_TO_ASK, ledgers_of
 from .checks import check_whole
 from .errors import CurationError
 
@@ -119,7 +120,8 @@ def check_field(samples: fo.core.collections.SampleCollection, field: str, what:
     held = next((f for f in places.values() if f is not None), None)
     if held is None:
         fields = [*samples.get_field_schema(), *(f"frames.{n}" for n in samples.get_frame_field_schema() or {})]
-        raise CurationError(f"{what} {field!r} is not a field of {samples._root_dataset.name!r}; it has {fields}")
+        ask = "" if ledgers_of(samples) else f". SAM 3 was not asked yet: {HOW_TO_ASK}"
+        raise CurationError(f"{what} {field!r} is not a field of {samples._root_dataset.name!r}; it has {fields}{ask}")
     kind = getattr(held, "document_type", type(held)).__name__
     raise CurationError(f"{what} {field!r} holds {kind}; Detections are needed here, with boxes or masks")
 

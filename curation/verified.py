@@ -93,6 +93,11 @@ def declare_verdicts(dataset: fo.Dataset, book: Ledger, label_field: str, concep
     """
     if log_field(book.name) not in dataset.get_field_schema():
         dataset.reload()  # another process may have
+    if not dataset.has_sample_field(label_field):
+        raise CurationError(
+            f"{dataset.name!r} has no field {label_field!r} any more, whose labels these answers are about: if it was "
+            "renamed, build the review of the new one"
+        )
     records.declare(dataset, {f"{label_field}.detections.{name}": kind for name, kind in _ON_LABELS.items()})
     schema = dataset.get_field_schema(flat=True)
     names = list(dict.fromkeys(field_of(concept) for concept in concepts))

@@ -1047,3 +1047,10 @@ def test_a_delegated_export_is_the_same(scenes, tmp_path, monkeypatch):
             assert (tmp_path / "later" / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
     with pytest.raises(ValueError, match="holds an export of"):
         foo.get_operator(URI)(scenes, tmp_path / "once", delegate=True)
+
+
+@pytest.mark.parametrize("format", ["saco", "yolo", "crops"])
+def test_import_coco_says_what_another_export_is(made, tmp_path, format):
+    export(made, tmp_path / "out", format)
+    with pytest.raises(CurationError, match=f"is an export as '{format}', and import_coco reads COCO"):
+        import_coco(str(tmp_path / "out"), progress=False)

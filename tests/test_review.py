@@ -796,3 +796,44 @@ def test_declared_once_is_enough_and_many_concepts_stay_out_of_the_sidebar(pets)
     declared = pets.get_field_schema(flat=True)
     answer(pets, item, True, reviewer="ana")
     assert set(pets.get_field_schema(flat=True)) - set(declared) <= {"wide_verified.thing 3", "wide_exhaustive.thing 3"}
+
+
+# --- the concept is asked again ---
+
+
+def test_what_was_judged_survives_that_its_concept_is_asked_again(tmp_path):
+    """What is found again keeps its verdict and id; what was accepted stays; what nobody judged is replaced."""
+    from emoji_world.dataset import build_dataset
+    from zoo.source import load_model
+
+    dataset = build_dataset("asked-again", tmp_path / "media", count=6, persistent=False)
+    model = load_model("concepts/sam3-tiny-image", classes=["wolf", "tractor"])
+    dataset.apply_model(model, label_field="sam3", progress=False)
+    review = review_of(dataset, "sam3", tasks=["masks"])
+    items = {item.label_id: item for item in review.items if item.concept == "wolf"}
+    assert len(items) >= 3
+    (no, yes), rest = list(items)[:2], list(items)[2:]
+    answer(dataset, items[no], False, reviewer="ana")
+    answer(dataset, items[yes], True, reviewer="ana")
+    gone = fo.Detection(label="wolf", bounding_box=[0.0, 0.0, 0.02, 0.02], mask=np.ones((2, 2), bool))
+    gone["verified"] = True  # as of a reviewer who added it: SAM 3 does not find it
+    sample = dataset[items[yes].sample_id]
+    sample.sam3.detections.append(gone)
+    sample.save()
+    numbers = dataset.values("sam3_count.wolf")
+
+    dataset.apply_model(load_model("concepts/sam3-tiny-image", classes=["wolf"]), label_field="sam3", progress=False)
+    held = {d.id: d for s in dataset for d in s.sam3.detections if d.label == "wolf"}
+    assert held[no].verified is False and held[yes].verified is True and gone.id in held
+    assert (held[no].verified_by, held[no].mask.any()) == ("ana", True)
+    assert not set(rest) & set(held) and len(held) == len(items) + 1
+    assert dataset.values("sam3_count.wolf") == numbers
+    assert review.progress().answered == 2
+    assert no not in {d.id for s in without_rejected(dataset, "sam3") for d in s.sam3.detections}
+
+
+def test_answers_about_a_field_that_was_renamed_are_refused(pets):
+    item = one(review_of(pets), "mask", "cap")
+    pets.rename_sample_field("ground_truth", "labels")
+    with pytest.raises(CurationError, match="has no field 'ground_truth' any more"):
+        answer(pets, item, True, reviewer="ana")

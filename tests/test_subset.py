@@ -430,6 +430,14 @@ def test_hard_negatives_of_an_earlier_finding(strings):
     assert choose_subset(strings, 16, ratio=(0, 1, 1), **LOOK).counts == {"positive": 0, "hard": 8, "easy": 8}
 
 
+def test_embeddings_are_of_pictures_whatever_the_ledger(new_dataset):
+    dataset = new_dataset([picture([], []) for _ in range(6)])
+    ask(dataset, {"kite": [0.9] * 3 + [0.0] * 3}, ledger="mine", count={"kite": [1] * 3 + [0] * 3})
+    dataset.set_values("sam3_embedding", list(unit(np.random.default_rng(1), 3)) * 2)
+    said = dict(label_field=None, ledger="mine", ratio=(1, 0, 1), splits=None, **LOOK)
+    assert choose_subset(dataset, 3, **said).pool["duplicates"] == 3
+
+
 def test_a_negative_that_labels_know_is_no_positive_where_presence_says_so(new_dataset):
     """An earlier finding knew the labels; the choice is told of none."""
     there = [picture([rectangle(name, A)], [instance("violin", A, 0.9)]) for name in ("cello", "violin")]

@@ -16,6 +16,7 @@ from .landing import Reply
 from .ledger import Ledger, check, declare, kept
 from .most_found import declare_most_found
 from .provenance import check_same_question, finish_run, instances_fields, note_label_field, start_run
+from .verdicts import carried
 
 
 class Run:
@@ -123,8 +124,9 @@ class Run:
             start_run(self.dataset, self.ledger, self._unrecorded.values(), self._about)
             self._unrecorded.clear()
         first = [label_field] if label_field in self.instances else []
-        held = kept(before, [*first, *self.instances], asked)
-        reply.found.detections = [*held, *reply.found.detections]
+        fields = [*first, *self.instances]
+        found = carried(before, fields, asked, reply.found.detections)
+        reply.found.detections = [*kept(before, fields, asked), *found]
         if self.ledger.frames:  # FiftyOne adds to a frame's labels, unless they are these already
             reply.target[label_field] = reply.found
 

@@ -12,6 +12,7 @@ import fiftyone as fo
 from ..errors import CurationError
 from .coco import LABELS
 from .export import NEGATIVES
+from .folder import MARKER
 
 #: the source of negatives whose file names none, such as LVIS's
 UNKNOWN = "unknown"
@@ -68,6 +69,7 @@ def import_coco(
         CurationError: no such folder or files; a dataset of that name is there already.
     """
     root = Path(export_dir).expanduser().resolve()
+    _check_coco(root)
     splits = _splits(root)
     if name is not None and fo.dataset_exists(name):
         raise CurationError(f"There is a dataset {name!r} already: choose another name")
@@ -132,6 +134,17 @@ def _splits(root: Path) -> dict[str, Path]:
     if not found:
         raise CurationError(f"{root} holds no {LABELS}, and no folder of a split does: it is no export as COCO")
     return found
+
+
+def _check_coco(root: Path) -> None:
+    """Refuse an export in another format, which may have files of the same names."""
+    mark = root / MARKER
+    made = _read(mark).get("format") if mark.is_file() else None
+    if made not in (None, "coco"):
+        way = {
+            "saco": "evaluation.saco.SACoGoldDataset reads it", "yolo": "fo.types.YOLOv5Dataset reads it",
+        }.get(made, "its pictures are files like any others")  # fmt: skip
+        raise CurationError(f"{root} is an export as {made!r}, and import_coco reads COCO: {way}")
 
 
 def _sources(root: Path) -> dict[str, dict[int, dict[str, str]]]:

@@ -121,7 +121,7 @@ def _subset_field(samples: fo.core.collections.SampleCollection, subset: str) ->
     field = f"{subset}_split"
     if not isinstance(subset, str) or not samples.has_field(field):
         known = [name.removesuffix("_split") for name in _text_fields(samples) if name.endswith("_split")]
-        there = f"there are {listed(known)}" if known else "there is none"
+        there = f"there are {listed(known)}" if known else "none was chosen yet: choose_subset() does"
         raise CurationError(f"subset={subset!r}: {samples._root_dataset.name!r} has no field {field!r}; {there}")
     return field
 

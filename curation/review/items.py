@@ -159,6 +159,7 @@ class Review:
         if concept is not None:
             check_known(concept, self.concepts, "concept of this review")
         if task is not None:
+            task = MASK if task == f"{MASK}s" else task  # as build_review calls it
             check_known(task, (MASK, EXHAUSTIVITY), "task of a review")
         return [one for one in self.items if concept in (None, one.concept) and task in (None, one.task)]
 

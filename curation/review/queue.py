@@ -93,7 +93,7 @@ def review_steps(
     dataset = samples._root_dataset
     check_stills(samples)
     path = check_field(samples, label_field, "label_field")
-    chosen = check_words(tasks, "tasks")
+    chosen = [f"{task}s" if task == "mask" else task for task in check_words(tasks, "tasks")]  # as items call it
     for task in chosen:
         check_known(task, TASKS, "task of a review")
     if not chosen:

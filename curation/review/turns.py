@@ -48,6 +48,7 @@ def next_items(
     if concept is not None:
         check_known(concept, review.concepts, "concept of this review")
     if task is not None:
+        task = MASK if task == f"{MASK}s" else task  # as build_review calls it
         check_known(task, (MASK, EXHAUSTIVITY), "task of a review")
     who = None if reviewer is None else check_reviewer(reviewer)
     items = [i for i in review.items if concept in (None, i.concept) and task in (None, i.task)]

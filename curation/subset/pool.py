@@ -20,7 +20,7 @@ from .vectors import Vectors
 
 _WHY = {
     "duplicates": "are near-duplicates of others", "unasked": "were never asked about these concepts",
-    "without embedding": "have no usable embedding", "undecided": "are neither positive nor negative for sure",
+    "without embedding": "have no usable embedding", "undecided": "are nothing that ratio=… asks for",
 }  # fmt: skip
 
 

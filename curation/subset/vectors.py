@@ -13,6 +13,11 @@ from ..answers import Answers
 from ..checks import listed
 from ..errors import CurationError
 
+if __package__ == "curation.subset":
+    from zoo.ledger import DEFAULT
+else:
+    from ...zoo.ledger import DEFAULT
+
 _KINDS = (fo.VectorField, fo.ArrayField, fo.ListField)
 
 
@@ -44,10 +49,12 @@ def check_embeddings(samples: fo.core.collections.SampleCollection, embeddings: 
     Raises:
         CurationError: no such field, one of another kind, an array of another length.
     """
-    if embeddings is None:
-        usual = usual_field(ledger)
-        held = samples.get_field(usual) if samples.has_field(usual) else None
-        return usual if isinstance(held, _KINDS) and samples.count(usual) else None
+    if embeddings is None:  # pictures do not depend on what was asked of them: those of another ledger do, too
+        for usual in (usual_field(ledger), usual_field(DEFAULT)):
+            held = samples.get_field(usual) if samples.has_field(usual) else None
+            if isinstance(held, _KINDS) and samples.count(usual):
+                return usual
+        return None
     if isinstance(embeddings, str):
         if not samples.has_field(embeddings):
             fields = [name for name, field in samples.get_field_schema().items() if isinstance(field, _KINDS[:2])]

@@ -63,8 +63,7 @@ class ErrorsTab:
         return next((one.field for one in found.errors if one.kind != "missing"), None)
 
     def on_kind(self, ctx: Any) -> None:
-        ctx.panel.set_state("kind", ctx.params.get("value", "missing"))
-        self.fill_errors(ctx)
+        self.fill_errors(ctx)  # the App keeps which kind it is, as it does with tabs
 
     @told
     def on_error(self, ctx: Any) -> None:
