@@ -411,7 +411,11 @@ def test_splits_that_are_none(made, tmp_path, splits, words):
 
 def test_splits_that_cannot_be(scenes, tmp_path):
     scenes.set_values("odd", ["../up"] * IMAGES)
-    refused(scenes, tmp_path, "cannot be the name of a folder", splits="odd")
+    refused(scenes, tmp_path, "cannot be the name of a folder; rename the split", splits="odd")
+    tagged = ["subset:train", "subset:val"]
+    for one, tag in zip(scenes.iter_samples(autosave=True), tagged * IMAGES, strict=False):
+        one.tags.append(tag)
+    refused(scenes, tmp_path, "say subset='subset', whose splits these tags are", splits=tagged)
     scenes.set_values("odd", ["Val", "val"] * 4 + ["val"])
     refused(scenes, tmp_path, "differ by capitals only", splits="odd")
     scenes.set_values("odd", [None] * IMAGES)

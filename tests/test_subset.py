@@ -430,6 +430,11 @@ def test_hard_negatives_of_an_earlier_finding(strings):
     assert choose_subset(strings, 16, ratio=(0, 1, 1), **LOOK).counts == {"positive": 0, "hard": 8, "easy": 8}
 
 
+def test_patches_are_refused_as_such(strings):
+    with pytest.raises(CurationError, match="whole images are needed"):
+        choose_subset(strings.to_patches("sam3"), 2, **LOOK)
+
+
 def test_embeddings_are_of_pictures_whatever_the_ledger(new_dataset):
     dataset = new_dataset([picture([], []) for _ in range(6)])
     ask(dataset, {"kite": [0.9] * 3 + [0.0] * 3}, ledger="mine", count={"kite": [1] * 3 + [0] * 3})
@@ -599,6 +604,7 @@ def test_progress(untouched):
         (9, dict(splits={"train": 1.0, "val": 0.0}), r"splits\['val'\]=0.0 must be a number above 0"),
         (9, dict(splits={"train": 0.99, "val": 0.01}), "'val' would get none of 9 samples"),
         (9, dict(splits={"": 1}), "splits: '' is no name for a split"),
+        (9, dict(splits={"a/b": 1}), "splits: 'a/b' is no name for a split"),
         (9, dict(splits=[0.8, 0.2]), r"splits=\[0.8, 0.2\] must map names to shares"),
         (9, dict(diversity="centre"), "'centre' is no diversity; "),
         (9, dict(duplicates=1.5), "duplicates=1.5 must be a cosine"),

@@ -59,7 +59,9 @@ def read_splits(
         raise CurationError(f"There is nothing to export: no sample has a split by {source}")
     for name in sorted(set(found.values()) - {""}):
         if not _NAME.fullmatch(name):
-            raise CurationError(f"splits: {name!r} cannot be the name of a folder; rename the split")
+            key, _, rest = name.partition(":")
+            way = f"say subset={key!r}, whose splits these tags are" if key and rest else "rename the split"
+            raise CurationError(f"splits: {name!r} cannot be the name of a folder; {way}")
     folded = Counter(name.casefold() for name in set(found.values()))
     if max(folded.values()) > 1:
         raise CurationError(f"splits: {sorted(set(found.values()))} differ by capitals only; rename one")

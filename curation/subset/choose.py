@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .. import records
 from ..answers import check_asked, check_concepts, check_ledger, ledgers_of, read_answers
+from ..checks import check_whole
 from ..definitions import chosen_senses
 from ..errors import CurationError
 from ..hard_negatives import METHOD as HARD
@@ -117,6 +118,7 @@ def subset_steps(
             chosen without near-duplicates and within groups; with ``strict``, a share that cannot be met.
     """
     dataset = samples._root_dataset
+    check_whole(samples)
     n, ratio = checked.check_number(n), checked.check_ratio(ratio)
     splits, seed = checked.check_splits(splits, n), checked.check_seed(seed)
     balance, strict = checked.check_flag(balance, "balance"), checked.check_flag(strict, "strict")

@@ -44,9 +44,11 @@ def with_positives(
     if not none or not ratio["positive"]:
         return tuple(concepts), []
     if named or len(none) == len(concepts):
+        them = "it" if len(none) == 1 else "them"
+        way = f"leave {them} out of concepts=…" if named else "ask for other concepts, or of more samples"
         raise CurationError(
-            f"There is no positive of {listed(none, 5)} among these {len(answers)} samples: leave "
-            f"{'it' if len(none) == 1 else 'them'} out of concepts=…, or say ratio={{'positive': 0, …}}"
+            f"There is no positive of {listed(none, 5)} among these {len(answers)} samples: {way}, or say "
+            "ratio={'positive': 0, …}"
         )
     kept = tuple(name for name in concepts if name not in none)
     return kept, [f"There is no positive of {listed(none, 5)}: left out"]

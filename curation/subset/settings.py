@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -54,6 +55,10 @@ def check_ratio(ratio: Any) -> dict[str, float]:
     return {role: float(ratio.get(role, 0)) / whole for role in ROLES}
 
 
+#: what can be a tag, and a folder
+_NAME = re.compile(r"[\w-][\w.-]*")
+
+
 def check_splits(splits: Any, n: int) -> dict[str, float]:
     """Split → its share; nothing, if nothing is to be split.
 
@@ -65,7 +70,7 @@ def check_splits(splits: Any, n: int) -> dict[str, float]:
     if not isinstance(splits, Mapping):
         raise CurationError(f"splits={splits!r} must map names to shares, such as {{'train': 0.8, 'val': 0.2}}")
     for name, share in splits.items():
-        if not isinstance(name, str) or not name.strip() or "," in name:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):  # an export makes a folder of it
             raise CurationError(f"splits: {name!r} is no name for a split; want a word, such as 'train'")
         if not _is_share(share) or not share:
             raise CurationError(f"splits[{name!r}]={share!r} must be a number above 0")
