@@ -19,7 +19,7 @@ class DeleteFindings(foo.Operator):
         return foo.OperatorConfig(
             name="delete_findings",
             label="SAM 3: delete findings",
-            description="Hard negatives, label errors, confusions, thresholds or a training subset, and every field "
+            description="Hard negatives, label errors, a review queue, a training subset and the like, and every field "
             "that was written with them",
             dynamic=True,
             risk_level=types.RiskLevel.MEDIUM,
@@ -53,9 +53,12 @@ class DeleteFindings(foo.Operator):
 
 def _known(dataset: fo.Dataset) -> dict[str, str]:
     """Key → what was found. What was settled is not among it: its record is the way to undo it."""
-    from ..curation import confusion, hard_negatives, label_errors, subset, thresholds
+    from ..curation import confusion, exhaustivity, hard_negatives, label_errors, subset, thresholds, wordings
     from ..curation.records import findings
+    from ..curation.review import items as review
 
     kinds = {hard_negatives: "hard negatives", label_errors: "label errors", confusion: "confusions",
-             subset: "a training subset", thresholds: "thresholds; if in effect, they stay so"}  # fmt: skip
+             subset: "a training subset", thresholds: "thresholds; if in effect, they stay so",
+             wordings: "wordings", exhaustivity: "exhaustivity, and the candidates",
+             review: "a review queue; its answers stay"}  # fmt: skip
     return {key: words for kind, words in kinds.items() for key in findings(dataset, kind.METHOD)}
