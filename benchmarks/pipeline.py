@@ -66,7 +66,8 @@ def ways(segment: Callable[..., Any]) -> dict[str, dict[str, int]]:
     if "writers" not in known:
         return {"one process": dict(num_workers=0), "1 reader": dict(num_workers=1)}
     found: dict[str, dict[str, int]] = {
-        "default": {}, "one process": dict(num_workers=0, writers=0), "1 reader, 1 writer": dict(num_workers=1, writers=1),
+        "default": {}, "one process": dict(num_workers=0, writers=0),
+        "1 reader, 1 writer": dict(num_workers=1, writers=1),
     }  # fmt: skip
     if (os.cpu_count() or 1) > 4:
         found["4 readers, 4 writers"] = dict(num_workers=4, writers=4)
@@ -249,7 +250,7 @@ def said(report: dict[str, Any]) -> str:
     parts = "".join(f"{part:>9}" for part in (*NETWORK, *OTHER, "rest"))
     lines = [
         described(report["machine"]), "",
-        f"{report['samples']} JPEGs of {width} × {height}, {report['concepts']} concepts, batches of {report['batch']}; "
+        f"{report['samples']} JPEGs, {width} × {height}, {report['concepts']} concepts, batches of {report['batch']}, "
         "seconds", "",
         f"{'':<20}{'instances':>10}{'all':>8}{parts}{'outside':>9}{'CPU':>8}",
     ]  # fmt: skip
@@ -260,7 +261,7 @@ def said(report: dict[str, Any]) -> str:
             f"{verdict(row['outside'], TARGET, '')}" + (f"  {row['failed']} FAILED" if row["failed"] else "")
         )
     return "\n".join([
-        *lines, "", "On the clock of the main process; where others read, 'read' and 'squeeze' are theirs, and not here. "
+        *lines, "", "On the clock of the main process; where others read, 'read' and 'squeeze' are theirs, not here.",
         "'CPU': outside, in CPU seconds of all processes",
     ])  # fmt: skip
 
