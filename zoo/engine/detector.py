@@ -11,7 +11,6 @@ once (:mod:`mask_head`). An absent concept leaves two numbers behind, so that a 
 from __future__ import annotations
 
 import functools
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -185,37 +184,40 @@ class ConceptDetector:
         Yields:
             for each batch, in order, as :meth:`detect`
         """
-        done: deque[Work] = deque()
+        done: list[Work] = []
         current: Work | None = None
-        survivors: Survivors[Any] | None = None
-        for work, decoded in ahead(self._chunks(batches, threshold, floor), self.lookahead):
+        for work, decoded, last in ahead(self._chunks(batches, threshold, floor), self.lookahead):
             if work is not current:
-                if current is not None and survivors is not None:
-                    self._rest(current, survivors)
-                    done.append(current)
                 current, survivors = work, self.survivors(work.features)
             if decoded is not None:
                 for found in self._survive(decoded, survivors):
                     work.add(found)
-            while len(done) > self.lookahead or done and decoded is not None:
-                yield done.popleft().results()
-        if current is not None and survivors is not None:
-            self._rest(current, survivors)
-            done.append(current)
-        while done:
-            yield done.popleft().results()
+            # not as soon as their last chunk was there: their masks were on their way still, and nothing was ordered
+            yield from (one.results() for one in done)
+            done.clear()
+            if last:
+                for complete, masks in survivors.rest():
+                    work.add(complete(masks))
+                done.append(work)
+                if not self.lookahead:
+                    yield done.pop().results()
+        yield from (one.results() for one in done)
 
     def _chunks(
         self, batches: Iterable[Batch], threshold: float, floor: float | None
-    ) -> Iterator[tuple[Work, Decoded | None]]:
-        """Batches on their way, chunk by chunk; one that is asked nothing has one chunk without pairs."""
+    ) -> Iterator[tuple[Work, Decoded | None, bool]]:
+        """Batches on their way, chunk by chunk, and whether it is a batch's last; one that is asked nothing has one
+        chunk without pairs.
+        """
         for batch in batches:
             features = self.encode_images(batch.pixels, batch.sizes)
             work = self._work(features, batch.concepts, threshold, floor, batch.exemplars, batch.learnt)
             if not work.asked:
-                yield work, None
+                yield work, None, True
+            left = len(work.asked)
             for decoded in self.decode(features, work.asked):
-                yield work, decoded
+                left -= len(decoded.asked)
+                yield work, decoded, not left
 
     @staticmethod
     def _work(
@@ -248,11 +250,6 @@ class ConceptDetector:
         for decoded in ahead(self.decode(features, asked), self.lookahead):
             yield from self._survive(decoded, survivors)
         yield from (complete(masks) for complete, masks in survivors.rest())
-
-    @staticmethod
-    def _rest(work: Work, survivors: Survivors[Any]) -> None:
-        for complete, masks in survivors.rest():
-            work.add(complete(masks))
 
     def _survive(self, decoded: Decoded, survivors: Survivors[Any]) -> Iterator[Found]:
         """What of a chunk is absent, and what was drawn because it came; the rest of it waits among ``survivors``."""
