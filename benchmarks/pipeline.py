@@ -192,7 +192,7 @@ def _cpu() -> float:
 def timed() -> Iterator[dict[str, float]]:
     """Seconds by part of what this process does meanwhile; of the networks' parts, ``"... CPU"`` beside it."""
     from zoo import inputs
-    from zoo.engine import detector, survivors
+    from zoo.engine import answers, detector, survivors
 
     spent = {part: 0.0 for part in (*NETWORK, *OTHER)} | {f"{part} CPU": 0.0 for part in NETWORK}
     within: list[str] = []
@@ -236,7 +236,7 @@ def timed() -> Iterator[dict[str, float]]:
         (network, "encode_images", called, "encode"), (network, "encode_phrases", called, "decode"),
         (network, "decode", stepped, "decode"), (survivors.Survivors, "add", stepped, "masks"),
         (survivors.Survivors, "rest", stepped, "masks"), (inputs, "read_image", called, "read"),
-        (inputs, "to_square", called, "squeeze"), (detector, "crop_masks", called, "cut out"),
+        (inputs, "to_square", called, "squeeze"), (answers, "cropping", called, "cut out"),
     ]  # fmt: skip
     with ExitStack() as stack:
         for owner, name, how, part in parts:  # what has gone is an error: it would count as outside

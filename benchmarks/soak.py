@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -150,6 +150,14 @@ class Stub:
             [self._result(known, size, concept, threshold) for concept in asked]
             for (known, size), asked in zip(features, concepts, strict=True)
         ]
+
+    def stream(
+        self, batches: Iterable[Any], *, threshold: float, floor: float | None = None
+    ) -> Iterator[list[list[Any]]]:
+        """As ``ConceptDetector.stream``."""
+        for batch in batches:
+            features = self.encode_images(batch.pixels, batch.sizes)
+            yield self.detect(features, batch.concepts, threshold=threshold, floor=floor)
 
     def _result(self, known: int, size: tuple[int, int], concept: Any, threshold: float) -> Any:
         from zoo.engine.results import ConceptResult, Instance

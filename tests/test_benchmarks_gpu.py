@@ -139,6 +139,7 @@ def test_everything_but_the_database_runs_without_fiftyone(tmp_path):
     assert rows["a forward per concept"]["slower"]["median"] > 1 and "not installed" in report["peers"]["official"]
     videos = [(row["objects"], row["concepts"], row["begun"]) for row in report["video"]["rows"]]
     assert videos == [(2, 1, 2), (2, 3, 2)]
+    assert not any(name.startswith("compiled") for name in report)
     assert report["video"]["stock"]["begun"] == 2 and report["video"]["slower"] > 0
     assert "FiftyOne" in report["whole"]["not_measured"] and report["same"]["presence"] < 1e-3
     for words in ("TFLOP/s", "ms an image", "transformers' iterator", "t = ", "of the floor's speed"):
@@ -177,3 +178,22 @@ def test_without_a_gpu_it_says_so(capsys):
     with pytest.raises(SystemExit):
         main([])
     assert "--device cpu --tiny" in capsys.readouterr().err
+
+
+def test_what_is_planted_is_found_by_what_is_compiled(folder, tmp_path, monkeypatch, capsys):
+    real = torch.compile
+    # the graphs, without a compiler's minutes
+    monkeypatch.setattr(torch, "compile", lambda f, **k: real(f, backend="eager", fullgraph=True, **k))
+    with absent_weights("cpu"):
+        made = load(folder, "cpu", "float32", compile="all", tracker=True)
+    plant, detector = Planted(made.model, 3), ConceptDetector(made, cls_token=False)
+    squares = torch.zeros(1, 3, made.side, made.side, dtype=torch.uint8)
+    assert image.engine_run(detector, squares, 4)() == 3
+    plant.show(5)
+    assert image.engine_run(detector, squares, 4, batches=2)() == 2 * 5
+    assert detector._decoder._run._fast is not None
+    file = tmp_path / "numbers.json"
+    assert main([*SMALL, str(file), "--sections", "machine", "compiled", "--concepts", "1"]) == 0
+    report = json.loads(file.read_text())
+    assert all(report[f"compiled_{part}"]["rows"][0]["found"] == 10 for part in ("vision", "all"))
+    assert "compile='all'" in capsys.readouterr().out

@@ -41,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16], metavar="B")
     parser.add_argument("--concepts", type=int, nargs="+", default=[1, 4, 16, 32], metavar="N")
     parser.add_argument("--objects", type=int, nargs="+", default=[1, 10, 30], metavar="N")
-    parser.add_argument("--sections", nargs="+", default=list(SECTIONS), choices=SECTIONS, metavar="NAME",
-                        help=f"some of {', '.join(SECTIONS)}")  # fmt: skip
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, metavar="NAME",
+                        help=f"some of {', '.join(SECTIONS)} (default: all; a CPU compiles nothing)")  # fmt: skip
     args = parser.parse_args(argv)
+    args.sections = args.sections or [name for name in SECTIONS if args.device != "cpu" or name != "compiled"]
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error("no GPU is visible here; --device cpu --tiny shows that all of it runs")
     args.concepts.sort()
@@ -125,7 +126,7 @@ class Run:
 
     def best_batch(self) -> int:
         """The fastest one with many concepts, as far as that is known."""
-        cells = self.report.get("images", {}).get("rows", [{}])[-1].get("cells", {})
+        cells = (self.report.get("images", {}).get("rows") or [{}])[-1].get("cells", {})
         timed = {int(b): cell["ms"] for b, cell in cells.items() if "error" not in cell}
         return min(timed, key=timed.get, default=min(4, max(self.args.batches)))
 
@@ -176,7 +177,8 @@ def _images(run: Run) -> None:
 def _compiled(run: Run) -> None:
     for what in ("vision", "all"):
         run.tell(f"compile={what!r}")
-        run.images(f"compiled_{what}", "bfloat16", what, run.args.batches)
+        # one batch size: each has to be translated for itself
+        run.images(f"compiled_{what}", "bfloat16", what, [run.best_batch()])
 
 
 def _float32(run: Run) -> None:
@@ -240,10 +242,10 @@ SECTIONS: dict[str, tuple[str, Callable[[Run], None]]] = {
     "images": ("Images × concepts, engine only, bfloat16", _images),
     "peers": ("Beside what people use", _peers),
     "video": ("Video", _video),
+    "same": ("The same answers as transformers', float32", _same),
     "compiled": ("Images × concepts, bfloat16, compiled", _compiled),
     "whole": ("From JPEGs to the database", _whole),
     "writer": ("The writer alone", _writer),
-    "same": ("The same answers as transformers', float32", _same),
     "float32": ("Images × concepts, float32", _float32),
 }
 
