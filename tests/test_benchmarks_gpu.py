@@ -135,7 +135,7 @@ def test_everything_but_the_database_runs_without_fiftyone(tmp_path):
     one, three = report["images"]["rows"]
     assert (one["found"], three["found"]) == (10, 10) and report["images"]["fit"]["1"]["E"] > 0
     rows = {row["name"]: row for row in report["peers"]["rows"]}
-    assert {row["found"] for row in rows.values()} == {10}
+    assert {row["found"] for row in rows.values()} == {10} and report["peers"]["same_instances"]
     assert rows["a forward per concept"]["slower"]["median"] > 1 and "not installed" in report["peers"]["official"]
     videos = [(row["objects"], row["concepts"], row["begun"]) for row in report["video"]["rows"]]
     assert videos == [(2, 1, 2), (2, 3, 2)]
@@ -189,11 +189,45 @@ def test_what_is_planted_is_found_by_what_is_compiled(folder, tmp_path, monkeypa
     plant, detector = Planted(made.model, 3), ConceptDetector(made, cls_token=False)
     squares = torch.zeros(1, 3, made.side, made.side, dtype=torch.uint8)
     assert image.engine_run(detector, squares, 4)() == 3
-    plant.show(5)
-    assert image.engine_run(detector, squares, 4, batches=2)() == 2 * 5
+    plant.show(5)  # not what was found when it was translated
+    assert image.engine_run(detector, squares, 4)() == 5
     assert detector._decoder._run._fast is not None
+    monkeypatch.setattr(torch, "compile", lambda f, **k: f)
     file = tmp_path / "numbers.json"
     assert main([*SMALL, str(file), "--sections", "machine", "compiled", "--concepts", "1"]) == 0
     report = json.loads(file.read_text())
     assert all(report[f"compiled_{part}"]["rows"][0]["found"] == 10 for part in ("vision", "all"))
     assert "compile='all'" in capsys.readouterr().out
+
+
+def test_the_official_package_is_called_as_its_documentation_does(tmp_path, monkeypatch):
+    with pytest.raises(LookupError, match="not installed"):
+        peers.official("cpu")
+    package = tmp_path / "sam3"
+    (package / "model").mkdir(parents=True)
+    for folder in (package, package / "model"):
+        (folder / "__init__.py").touch()
+    (package / "model_builder.py").write_text(
+        "def build_sam3_image_model(device, load_from_HF=True):\n"
+        "    if load_from_HF:\n"
+        "        raise OSError('gated')\n"
+        "    return device\n"
+    )
+    (package / "model" / "sam3_image_processor.py").write_text(
+        "import torch\n"
+        "class Sam3Processor:\n"
+        "    def __init__(self, model):\n"
+        "        assert model == 'cpu'\n"
+        "    def set_image(self, image):\n"
+        "        return image.size\n"
+        "    def set_text_prompt(self, state, prompt):\n"
+        "        assert state == (1920, 1080)\n"
+        "        return dict(masks=torch.zeros(len(prompt), 1, *state))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        run = peers.official("cpu")
+        assert run(image.pictures(1)[0], {"dog": 0.5, "horse": 1.0}) == len("dog") + len("horse")
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == "sam3"]:
+            del sys.modules[name]

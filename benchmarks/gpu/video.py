@@ -155,6 +155,7 @@ def _row(
     try:
         steps = followed.frames(images)
         times = per_frame(clock, steps, WARM, frames)
+        peak = clock.peak_mb()
         work = gigaflops(lambda: next(steps))
         steps.close()
     except torch.OutOfMemoryError:
@@ -162,7 +163,7 @@ def _row(
     finally:
         clock.forget()
     return dict(
-        begun=len(followed.began), ms=median(times), least=min(times), most=max(times), gigaflops=work,
+        begun=len(followed.began), ms=median(times), least=min(times), most=max(times), peak_mb=peak, gigaflops=work,
         floor_ms=work / tflops,
     )  # fmt: skip
 
