@@ -27,7 +27,7 @@ from zoo import scribe
 from zoo.engine.errors import ConceptError
 from zoo.image_model import Sam3ImageModel
 from zoo.ledger import Ledger, declare, declared, pending
-from zoo.pipeline import Part, Progress, run_part
+from zoo.pipeline import Part, Progress, asked_ahead, run_part
 from zoo.provenance import instances_fields, run_info
 from zoo.reading import ahead
 from zoo.run import Run
@@ -368,6 +368,12 @@ def test_the_first_step_asks_nothing_and_records_no_run(album):
     assert states(album)[0]["presence"] is None
 
 
+def test_patches_are_no_images(album):
+    apply(album, scripted(["dog"]))
+    with pytest.raises(ConceptError, match="a view of patches"):
+        next(segment(album.to_patches("sam3"), scripted(["cat"])))
+
+
 def left_alone(dataset: fo.Dataset) -> Any:
     return list(dataset._sample_collection.find()), list(dataset.get_field_schema(flat=True)), dataset.list_runs()
 
@@ -522,6 +528,20 @@ def test_parts_make_the_whole(album):
 
     assert states(album, "moved") == states(whole, "moved")
     whole.delete()
+
+
+@pytest.mark.parametrize("skip_existing", [False, True])
+def test_what_will_be_asked_is_known_ahead(album, skip_existing):
+    album.set_values("ask", [["owl"], [], ["bat"], None, ["x " * 60], ["owl", "Dog"], ["fox"], ["bat"]])
+    apply(album.limit(4), scripted(["dog"], prompt_field="ask"))
+    model = scripted(["dog"], prompt_field="ask")
+    ids = album.values("id")
+
+    ahead = asked_ahead(album, ids[:6], model, skip_existing)
+    list(run_part(album, ids[:6], model, "sam3", batch_size=1, skip_existing=skip_existing))
+
+    assert [concept.label for concept in ahead] == (["dog", "owl"] if skip_existing else ["dog", "owl", "bat"])
+    assert {label for _, labels in model.detector.asked for label in labels} == {concept.label for concept in ahead}
 
 
 # -------------------------------------------------------------------------------------------------------- back-pressure

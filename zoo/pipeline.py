@@ -30,6 +30,8 @@ from .writing import Writers, Written, answer_of, error_of, form_of
 
 #: files looked up in the database at a time
 _LOOKED_UP = 10_000
+#: samples whose phrases are looked up at a time
+_ASKED_AHEAD = 1000
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,29 @@ def run_part(
             flow.arrived(desk.salvage(), len(ids))
 
 
+def asked_ahead(
+    dataset: fo.Dataset, ids: Sequence[str], model: Sam3ImageModel, skip_existing: bool = False
+) -> list[Concept]:
+    """The concepts that parts with these samples will ask, whose images are not looked at: for whoever sends parts to
+    other machines, and declares fields before.
+
+    Args:
+        dataset: the dataset, with the ledger's fields declared
+        ids: of its samples
+        model: the model
+        skip_existing: as in :func:`run_part`
+    """
+    resumes = bool((skip_existing or model.skip_existing) and instances_fields(dataset, model.ledger))
+    flow = _Flow(dataset, model, None, 1)
+    asked: dict[str, Concept] = {}
+    for start in range(0, len(ids), _ASKED_AHEAD):
+        for question, _ in flow.questions(ids[start : start + _ASKED_AHEAD], resumes):
+            asked |= {concept.label: concept for concept in question.concepts if concept.label not in asked}
+        if not flow.needs(resumes):  # everybody is asked the same
+            break
+    return list(asked.values())
+
+
 class _Flow:
     """A part's way: from ids to questions, from results to answers."""
 
@@ -145,19 +170,29 @@ class _Flow:
     ) -> Iterator[tuple[list[Loaded], list[Question]]]:
         for start, loaded in zip(range(0, len(ids), self._size), images, strict=True):
             part = list(ids[start : start + self._size])
-            stored = self._stored(part, resumes)
             errors, questions = [], []
-            for one, (_, _, error) in zip(part, loaded, strict=True):
-                question = Question()
-                if error is None:
-                    before = stored.get(one, _Stored({}))
-                    question, error = self._questions.of(before, _done(before, self._ledger) if resumes else ())
-                errors.append(error)
-                questions.append(question)
+            for (question, why), (_, _, error) in zip(self.questions(part, resumes), loaded, strict=True):
+                errors.append(why if error is None else error)
+                questions.append(question if error is None else Question())
             self._run.asking(concept for question in questions for concept in question.concepts)
             self._waiting.append(_Batch(part, [size for _, size, _ in loaded], errors, questions))
             asking = [k for k, question in enumerate(questions) if question.concepts]
             yield [loaded[k] for k in asking], [questions[k] for k in asking]
+
+    def questions(self, ids: Sequence[str], resumes: bool) -> Iterator[tuple[Question, str | None]]:
+        """What to ask of samples, or why that cannot be done."""
+        fields, stored = self.needs(resumes), {}
+        if fields:
+            some = {"_id": {"$in": [ObjectId(one) for one in ids]}}
+            found = self._dataset._sample_collection.find(some, dict.fromkeys(fields, 1))
+            stored = {str(document["_id"]): _Stored(document) for document in found}
+        for one in ids:
+            before = stored.get(one, _Stored({}))
+            yield self._questions.of(before, _done(before, self._ledger) if resumes else ())
+
+    def needs(self, resumes: bool) -> list[str]:
+        """Fields that must be known of samples to ask them; in most runs, none."""
+        return [*self._questions.fields, *((self._ledger.presence, self._ledger.count) if resumes else ())]
 
     def told(
         self, batch: _Batch, results: Sequence[list[ConceptResult] | str]
@@ -191,16 +226,6 @@ class _Flow:
                 if reason != GONE:  # as FiftyOne's own `SaveContext` does
                     fos.Sample._reload_doc(self._dataset._sample_collection_name, sample)
         return Progress(totals["samples"] + totals["failed"], total, totals["failed"], totals["instances"])
-
-    def _stored(self, ids: Sequence[str], resumes: bool) -> dict[str, _Stored]:
-        """What must be known of samples to ask them; of most runs, nothing."""
-        fields = [*self._questions.fields, *((self._ledger.presence, self._ledger.count) if resumes else ())]
-        if not fields:
-            return {}
-        found = self._dataset._sample_collection.find(
-            {"_id": {"$in": [ObjectId(one) for one in ids]}}, dict.fromkeys(fields, 1)
-        )
-        return {str(document["_id"]): _Stored(document) for document in found}
 
 
 class _Stored:

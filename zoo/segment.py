@@ -146,6 +146,11 @@ def check_images(samples: fo.core.collections.SampleCollection) -> None:
     Raises:
         ConceptError: says what it is
     """
+    if samples._is_patches or samples._is_frames:
+        raise ConceptError(
+            f"This is a view of {'patches' if samples._is_patches else 'frames'}, which are no samples of "
+            f"{samples._root_dataset.name!r}: use the dataset, or a view that selects some of it"
+        )
     if samples.media_type != fo.core.media.IMAGE and len(samples):
         raise ConceptError(
             f"{samples._root_dataset.name!r} holds {samples.media_type} samples; concept segmentation needs images"

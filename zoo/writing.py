@@ -24,13 +24,15 @@ import fiftyone as fo
 import fiftyone.core.odm as foo
 import numpy as np
 
-from . import scribe
 from .engine.results import ConceptResult
 from .labels import to_attributes
 from .ledger import Ledger, field_of
+from .scribe import Scribe
 
 logger = logging.getLogger(__name__)
 
+#: what a process runs
+_FILE = Path(__file__).with_name("scribe.py")
 #: how long a process may take to end that was told to, in seconds
 _PATIENCE = 10
 #: with the path of this process, because the environment alone need not lead to what is installed
@@ -150,10 +152,10 @@ class _Here:
 
     def __init__(self, form: dict[str, Any]) -> None:
         self._form = form
-        self._scribe: scribe.Scribe | None = None
+        self._scribe: Scribe | None = None
 
     def write(self, answers: Sequence[dict[str, Any]]) -> list[str | None]:
-        self._scribe = self._scribe or scribe.Scribe(**self._form)
+        self._scribe = self._scribe or Scribe(**self._form)
         return self._scribe.write(answers)
 
     def close(self) -> None:
@@ -205,7 +207,7 @@ class _Process:
         # masks are deflated by one thread; numpy need not prepare for more
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(Path(scribe.__file__)), *filter(None, sys.path)],
+            [sys.executable, "-c", _START, str(_FILE), *filter(None, sys.path)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
         )
         with contextlib.suppress(OSError):  # who is asked next will notice
