@@ -10,11 +10,11 @@ belong to the run, the database's apart.
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import resource
 import tempfile
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ from typing import Any
 from unittest import mock
 
 from .gpu.planted import ABSENT, PRESENT, Planted
-from .measuring import described, machine, verdict
+from .measuring import described, machine, one_thread, verdict
 from .private import private_fiftyone
 
 #: of the time of a run, what may pass outside of the model
@@ -33,9 +33,8 @@ TARGET = 0.25
 _FIRST, _DISTINCT = 78_000_000, 20
 #: asked of every image; and instances planted of each of the two that are in it
 CONCEPTS, PLANTED = 10, 10
-#: parts of the networks' work, and of what else the main process does
-NETWORK = ("encode", "decode", "masks")
-OTHER = ("read", "squeeze", "cut out")
+#: parts of the networks' work, of what else the main thread does, and of what a thread beside it does
+NETWORK, OTHER, ASIDE = ("encode", "decode", "masks"), ("cut out",), ("read", "squeeze")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,23 +47,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[1920, 1080], metavar=("W", "H"))
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="of the networks")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="sam3-pipeline-") as home, private_fiftyone():
-        report = dict(machine=machine() | dict(threads_used=args.threads))
-        report |= measure(
-            Path(home), args.checkpoint, args.samples, tuple(args.size), args.batch, args.repeats, args.threads
-        )
+        with one_thread():
+            found = measure(Path(home), args.checkpoint, args.samples, tuple(args.size), args.batch, args.repeats)
+        report = dict(machine=machine()) | found
     print(said(report))
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def ways(segment: Callable[..., Any]) -> dict[str, dict[str, int]]:
-    """How a run can be done: as it is by default, and with all that ``segment`` can overlap."""
-    known = inspect.signature(segment).parameters
-    if "writers" not in known:
-        return {"one process": dict(num_workers=0), "1 reader": dict(num_workers=1)}
+def ways() -> dict[str, dict[str, int]]:
+    """How a run can be done: as it is by default, with threads only, and with processes that read and write."""
     found: dict[str, dict[str, int]] = {
         "default": {}, "one process": dict(num_workers=0, writers=0),
         "1 reader, 1 writer": dict(num_workers=1, writers=1),
@@ -75,7 +69,7 @@ def ways(segment: Callable[..., Any]) -> dict[str, dict[str, int]]:
 
 
 def measure(
-    home: Path, checkpoint: str | None, samples: int, size: tuple[int, int], batch: int, repeats: int, threads: int
+    home: Path, checkpoint: str | None, samples: int, size: tuple[int, int], batch: int, repeats: int
 ) -> dict[str, Any]:
     """Every way, one after the other, ``repeats`` times in turn.
 
@@ -86,37 +80,28 @@ def measure(
         size: width and height of them
         batch: images encoded together
         repeats: of each way
-        threads: of the networks
     """
-    import torch
+    from zoo.source import load_model
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        from zoo.segment import segment
-        from zoo.source import load_model
-
-        classes = common(CONCEPTS)
-        limits = {label: PRESENT if k < 2 else ABSENT for k, label in enumerate(classes)}
-        files = scenes(home, samples, size)
-        rows = []
-        for planted in (False, True):
-            model = load_model(
-                "concepts/sam3-tiny-image", checkpoint=checkpoint, device="cpu", classes=classes,
-                thresholds=limits if planted else None,
-            )  # fmt: skip
-            if planted:
-                Planted(model.detector.checkpoint.model, PLANTED)
-            runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ways(segment)}
-            for _ in range(repeats):
-                for name, settings in ways(segment).items():
-                    runs[name].append(_run(files, model, dict(batch_size=batch, **settings)))
-            for name, each in runs.items():
-                best = min(each, key=lambda run: run["outside"])
-                rows.append(best | dict(name=name, planted=planted, outside_each=[run["outside"] for run in each]))
-            del model  # or the next one would share what is planted in it
-    finally:
-        torch.set_num_threads(before)
+    classes = common(CONCEPTS)
+    limits = {label: PRESENT if k < 2 else ABSENT for k, label in enumerate(classes)}
+    files = scenes(home, samples, size)
+    rows = []
+    for planted in (False, True):
+        model = load_model(
+            "concepts/sam3-tiny-image", checkpoint=checkpoint, device="cpu", classes=classes,
+            thresholds=limits if planted else None,
+        )  # fmt: skip
+        if planted:
+            Planted(model.detector.checkpoint.model, PLANTED)
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ways()}
+        for _ in range(repeats):
+            for name, settings in ways().items():
+                runs[name].append(_run(files, model, dict(batch_size=batch, **settings)))
+        for name, each in runs.items():
+            best = min(each, key=lambda run: run["outside"])
+            rows.append(best | dict(name=name, planted=planted, outside_each=[run["outside"] for run in each]))
+        del model  # or the next one would share what is planted in it
     return dict(samples=samples, size=list(size), concepts=CONCEPTS, batch=batch, repeats=repeats, rows=rows)
 
 
@@ -168,7 +153,7 @@ def _run(files: Sequence[Path], model: Any, settings: dict[str, int]) -> dict[st
         instances=last.instances / len(files), settings=settings,
         parts={part: spent[part] for part in (*NETWORK, *OTHER)} | dict(rest=wall - sum(
             spent[part] for part in (*NETWORK, *OTHER)
-        )),
+        )), aside={part: spent[part] for part in ASIDE},
     )  # fmt: skip
 
 
@@ -190,27 +175,33 @@ def _cpu() -> float:
 
 @contextmanager
 def timed() -> Iterator[dict[str, float]]:
-    """Seconds by part of what this process does meanwhile; of the networks' parts, ``"... CPU"`` beside it."""
+    """Seconds by part of what this thread does meanwhile, and of :data:`ASIDE` what others of this process do; of the
+    networks' parts, ``"... CPU"`` beside it.
+    """
     from zoo import inputs
     from zoo.engine import answers, detector, survivors
 
-    spent = {part: 0.0 for part in (*NETWORK, *OTHER)} | {f"{part} CPU": 0.0 for part in NETWORK}
+    spent = {part: 0.0 for part in (*NETWORK, *OTHER, *ASIDE)} | {f"{part} CPU": 0.0 for part in NETWORK}
     within: list[str] = []
+    here = threading.get_ident()
 
     @contextmanager
     def clock(part: str) -> Iterator[None]:
-        if within:  # what contains it is measured already
+        ours = threading.get_ident() == here
+        if (ours and within) or (ours == (part in ASIDE)):  # what contains it is measured already, or the other thread
             yield
             return
-        within.append(part)
-        start, cpu = time.perf_counter(), time.process_time()
+        if ours:
+            within.append(part)
+        start, cpu = time.perf_counter(), time.thread_time()
         try:
             yield
         finally:
-            within.pop()
+            if ours:
+                within.pop()
             spent[part] += time.perf_counter() - start
             if part in NETWORK:
-                spent[f"{part} CPU"] += time.process_time() - cpu
+                spent[f"{part} CPU"] += time.thread_time() - cpu
 
     def called(method: Callable[..., Any], part: str) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -247,21 +238,25 @@ def timed() -> Iterator[dict[str, float]]:
 def said(report: dict[str, Any]) -> str:
     """The report for people."""
     width, height = report["size"]
-    parts = "".join(f"{part:>9}" for part in (*NETWORK, *OTHER, "rest"))
+    columns = (*NETWORK, *OTHER, "rest")
+    parts = "".join(f"{part:>9}" for part in columns)
+    beside = "".join(f"{part:>9}" for part in ASIDE)
     lines = [
         described(report["machine"]), "",
         f"{report['samples']} JPEGs, {width} × {height}, {report['concepts']} concepts, batches of {report['batch']}, "
         "seconds", "",
-        f"{'':<20}{'instances':>10}{'all':>8}{parts}{'outside':>9}{'CPU':>8}",
+        f"{'':<20}{'instances':>10}{'all':>8}{parts}{'outside':>9}{'CPU':>8}{beside}",
     ]  # fmt: skip
     for row in report["rows"]:
-        parts = "".join(f"{row['parts'][part]:>9.2f}" for part in (*NETWORK, *OTHER, "rest"))
+        parts = "".join(f"{row['parts'][part]:>9.2f}" for part in columns)
+        beside = "".join(f"{row['aside'][part]:>9.2f}" for part in ASIDE)
         lines.append(
             f"{row['name']:<20}{row['instances']:>10.1f}{row['wall']:>8.2f}{parts}{row['outside']:>9.1%}{row['outside_cpu']:>8.1%}"
+            f"{beside}"
             f"{verdict(row['outside'], TARGET, '')}" + (f"  {row['failed']} FAILED" if row["failed"] else "")
         )
     return "\n".join([
-        *lines, "", "On the clock of the main process; where others read, 'read' and 'squeeze' are theirs, not here.",
+        *lines, "", "On the clock of the main thread; 'read' and 'squeeze': of a thread beside it, or 0 where processes do.",
         "'CPU': outside, in CPU seconds of all processes",
     ])  # fmt: skip
 
