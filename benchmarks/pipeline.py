@@ -256,7 +256,7 @@ def said(report: dict[str, Any]) -> str:
             f"{verdict(row['outside'], TARGET, '')}" + (f"  {row['failed']} FAILED" if row["failed"] else "")
         )
     return "\n".join([
-        *lines, "", "On the clock of the main thread; 'read' and 'squeeze': of a thread beside it, or 0 where processes do.",
+        *lines, "", "On the clock of the main thread; 'read' and 'squeeze': of a thread beside it, or of nobody here.",
         "'CPU': outside, in CPU seconds of all processes",
     ])  # fmt: skip
 
