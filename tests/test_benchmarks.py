@@ -8,7 +8,7 @@ import fiftyone as fo
 import pytest
 import torch
 
-from benchmarks import curation, evaluation, video, vocabulary, wordings
+from benchmarks import curation, evaluation, video, vocabulary, wordings, writing
 from benchmarks import image as benchmark
 from benchmarks import subset as subset_benchmark
 from emoji_world.scenes import sample_scene
@@ -50,6 +50,30 @@ def test_vocabulary_benchmark_in_small(tmp_path, capsys):
     assert many["cpu_seconds"] > few["cpu_seconds"] > 0 and many["found"] >= few["found"] > 0
     assert few["mb_above"] >= 0 and many["words_seconds"] > 0
     assert "40 concepts on one image" in capsys.readouterr().out
+
+
+def test_writing_benchmark_in_small(tmp_path, capsys):
+    datasets = fo.list_datasets()
+    small = "--samples 4 --instances 5 --writers 0 1 --batch-size 2 --repeats 1 --json"
+    writing.main([*small.split(), str(tmp_path / "numbers.json")])
+
+    report = json.loads((tmp_path / "numbers.json").read_text())
+    rows = {row["way"]: row for row in report["rows"]}
+    assert list(rows) == ["FiftyOne", "a thread", "1 process"]
+    assert rows["FiftyOne"]["ratio"] == rows["FiftyOne"]["core_ratio"] == 1
+    for row in rows.values():
+        assert row["highest"] >= row["second"] >= row["lowest"] > 0 and row["core"] > 0
+    assert rows["1 process"]["start"] > 0
+    printed = capsys.readouterr().out
+    assert "a core writes" in printed and f"{rows['a thread']['second']:.1f}" in printed
+    assert fo.list_datasets() == datasets
+
+
+def test_the_masks_that_are_written_are_as_large_as_they_say():
+    masks = [instance.mask for result in writing._results(0, 100) for instance in result.instances]
+    assert len(masks) == 100 and all(mask.any() for mask in masks)
+    assert 24 <= min(min(mask.shape) for mask in masks) and max(max(mask.shape) for mask in masks) <= 220
+    assert 0.5 < sum(mask.mean() for mask in masks) / 100 < 0.9
 
 
 def test_a_missed_target_is_said():
