@@ -59,7 +59,7 @@ def detect(
         settings: the thresholds
         side: of the network's masks, in cells
         exemplars: of this frame, by concept
-        everywhere: if not, ask only concepts that have an example here
+        everywhere: if not, ask only concepts that have an example here; the others have no presence then
     """
     exemplars = {k: e for k, e in (exemplars or {}).items() if e.shows}
     limit = settings.score_threshold_detection

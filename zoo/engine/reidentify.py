@@ -40,6 +40,8 @@ _KEEP = 2.0
 _STILL = 0.5
 #: how many widths off its way an object may be at all, and for each frame since it was seen
 _STEP, _PACE = 0.75, 1.0
+#: the same between two looks of the detector, where only the tracker says where it is
+_LEAP, _DRIFT = 0.75, 0.25
 #: more than this is never the same object
 _WORST = 2.5
 #: how far off its way counts at most: an object that was gone for long may come from anywhere
@@ -146,28 +148,30 @@ def looks(masks: Tensor, coarse: Tensor) -> Tensor:
     return F.normalize(weights @ features.T / weights.sum(1, keepdim=True).clamp(min=1e-6), dim=1)
 
 
-def settle(known: Sequence[Whereabouts], step: int, side: int) -> tuple[int, int] | None:
+def settle(known: Sequence[Whereabouts], step: int, side: int, pace: int = 1) -> tuple[int, int] | None:
     """Whether two masklets of a concept were taken for each other when they came back; by now they are seen whole.
 
     Args:
         known: of each masklet
         step: now
         side: of the masks, in cells
+        pace: frames since the detector looked last
 
     Returns:
         the two that are better exchanged
     """
     best, pair = _SURE, None
     for m, one in enumerate(known):
-        if one.before is None or step - one.returned != _SETTLED or one.steady != step:
+        due = step - pace < one.returned + _SETTLED <= step
+        if one.before is None or not due or one.steady != step:
             continue
         for o, other in enumerate(known):
             back = other.before is not None and other.steady == step and step - other.returned <= 2 * _SETTLED
-            lost = other.steady < one.returned - 1 and other.seen
+            lost = other.steady < one.returned - pace and other.seen
             if o == m or not (lost or (back and other.returned > one.before.steady)):
                 continue
             past = other if lost else other.before
-            if past.steady >= one.returned - 1:
+            if past.steady >= one.returned - pace:
                 continue
             gain = _fit(one.before, one, step, side) - _fit(past, one, step, side)
             if not lost:
@@ -186,7 +190,8 @@ def _fit(past: Whereabouts, now: Whereabouts, step: int, side: int) -> float:
 
 
 def identify(
-    detections: Tensor, features: Tensor, tracks: Tensor, known: Sequence[Whereabouts], step: int, least: float
+    detections: Tensor, features: Tensor, tracks: Tensor, known: Sequence[Whereabouts], step: int, least: float,
+    pace: int = 1,
 ) -> tuple[dict[int, int], dict[int, int], list[int]]:
     """Whose the detections of one concept are.
 
@@ -197,6 +202,7 @@ def identify(
         known: of each masklet
         step: now
         least: mask IoU from which a detection is explained by a masklet
+        pace: frames since the detector looked last
 
     Returns:
         masklet -> detection, where the tracker takes the masklet to be there, too; the same, where it does not; and the
@@ -208,7 +214,7 @@ def identify(
     off = np.array([[k.off(step, place, side) if k.seen else np.inf for k in known] for place in where])
     # of what a person pointed at, and no detection ever confirmed, only the tracker knows
     near = (off <= _STEP + _PACE * np.array(gaps)) | np.array([not k.seen for k in known])
-    steady = [m for m, k in enumerate(known) if k.steady == step - 1 or not k.seen]
+    steady = [m for m, k in enumerate(known) if k.steady >= step - pace or not k.seen]
     still = np.array([[box_iou(k.seen[-1][1], place) if k.seen else 0.0 for k in known] for place in where])
     kept = np.where(((iou >= least) | (still >= _STILL)) & near, -_KEEP * still - iou, np.inf)
     owners = _assign(kept, steady, range(len(iou)), _WORST)
@@ -229,6 +235,23 @@ def identify(
     taken = iou[list({**owners, **found}.values())] if owners or found else iou[:0]
     astray = [m for m in lost if m not in found and len(taken) and taken[:, m].max() >= least]
     return owners, found, astray
+
+
+def leapt(where: Sequence[Place], known: Sequence[Whereabouts], step: int, side: int) -> list[int]:
+    """The masklets that cannot be where the tracker takes them to be, in a frame without detections: what it takes for
+    them is most likely another.
+
+    Args:
+        where: the box of each
+        known: of each masklet
+        step: now
+        side: of the masks, in cells
+    """
+    return [
+        m for m, (place, way) in enumerate(zip(where, known, strict=True))
+        if way.seen and place[2] > place[0]
+        and way.off(step, place, side) > _LEAP + _DRIFT * (step - way.seen[-1][0])
+    ]
 
 
 def _assign(cost: np.ndarray, columns: Sequence[int], rows: Sequence[int], worst: float) -> dict[int, int]:

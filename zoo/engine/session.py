@@ -10,7 +10,7 @@ SAM 3's video model.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,11 +27,11 @@ from .association import (
 )
 from .concepts import Concept
 from .detections import Detected
+from .detector import ImageFeatures
 from .given import Given
-from .images import to_square
 from .masks import carved, crop_masks
 from .pointing import Instances, Pointing
-from .reidentify import identify, looks, places, settle
+from .reidentify import identify, leapt, looks, places, settle
 from .results import FrameResult, TrackedConcept, TrackedInstance
 from .tracker_network import NO_OBJECT, Seen, TrackerFeatures
 from .tracks import Track, recollections
@@ -40,6 +40,29 @@ if TYPE_CHECKING:
     from .tracker import ConceptTracker
 
 Frame = tuple[int, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Squeezed:
+    """A frame on its way: its ``number``, its ``size`` ``(height, width)`` in pixels, and ``pixels`` uint8
+    ``(1, 3, S, S)``, squeezed to the network's square.
+    """
+
+    number: int
+    size: tuple[int, int]
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A frame with all that is computed of it whatever is asked and followed: ``features`` for the detector, ``here``
+    for the tracker.
+    """
+
+    number: int
+    size: tuple[int, int]
+    features: ImageFeatures
+    here: TrackerFeatures
 
 
 class Session:
@@ -69,19 +92,24 @@ class Session:
         self._withdrawn: set[int] = set()
         self._held: list[FrameResult] = []
         self._pointing = Pointing(self)
+        # a backward pass asks of nothing but examples, in their own frames
+        self._stride = 1 if self.given.backward else self.settings.detect_every
+        self._asked: dict[int, int] = {}
 
-    @torch.inference_mode()
     def advance(self, number: int, image: np.ndarray) -> Iterator[FrameResult]:
         """Work through one more frame, and give those that nothing can change any more."""
-        detector, size = self._tracker.detector, image.shape[:2]
-        pixels = to_square(image, detector.checkpoint.side)[None]
-        features = detector.encode_images(pixels, [size], tokens=True)
+        tracker = self._tracker
+        yield from self.work(tracker.encode(tracker.squeeze((number, image))))
+
+    @torch.inference_mode()
+    def work(self, frame: Encoded) -> Iterator[FrameResult]:
+        """As :meth:`advance`, of a frame that is encoded."""
+        number, size, features, here = frame.number, frame.size, frame.features, frame.here
         given = self.given
         shown = {k for k, exemplars in given.exemplars(number).items() if exemplars.shows}
         detected = self._tracker.detect(
-            features, self.concepts, given.exemplars(number), everywhere=not given.backward
+            features, self.concepts, given.exemplars(number), everywhere=not (given.backward or self._resting)
         )
-        here = self.network.features(features.tokens)
         seen = self._follow(here)
         ghosts = given.ghosts(number, self.network.mask_side, size, here.coarse.device)
         detected, confirmed = self._pointing.without(ghosts, detected, seen)
@@ -97,7 +125,7 @@ class Session:
             match, unmatched=tuple(k for k in match.unmatched if detected.asked(self.tracks[k].concept))
         )
         begun = self._begin(detected, match)
-        gone = self._settle(match)
+        gone = self._settle(match, detected)
         rows = [k for k in range(len(self.tracks)) if k not in gone]
         masks = self._update(here, seen, detected, match, rows, shown)
         instances = self._instances(detected, match, seen, masks, rows, size)
@@ -114,6 +142,7 @@ class Session:
         if self._prune:
             for track in self.tracks:
                 track.prune(self.step, self.network)
+        self._asked.update((k, self.step) for k in range(len(self.concepts)) if detected.asked(k))
         self.step += 1
         while len(self._held) >= max(1, self.settings.hotstart_delay):
             yield self._release()
@@ -138,6 +167,15 @@ class Session:
 
     # ---------------------------------------------------------------- one frame
 
+    @property
+    def _resting(self) -> bool:
+        """Whether the detector rests in this frame; examples are looked for all the same."""
+        return self.step % self._stride != 0
+
+    def _span(self, concept: int) -> int:
+        """How many frames a look at a concept stands for now: those since the last one, if that is not long ago."""
+        return min(self._stride, self.step - self._asked.get(concept, self.step - self._stride))
+
     def _follow(self, here: TrackerFeatures) -> Seen:
         """Where the tracks are in this frame, as far as the network can tell."""
         count, side, first = len(self.tracks), self.network.mask_side, here.coarse
@@ -157,10 +195,14 @@ class Session:
             own = [k for k, t in enumerate(self.tracks) if t.concept == concept]
             rows = [n for n, c in enumerate(detected.concepts) if c == concept]
             if not rows:
+                if self._resting and not detected.asked(concept):
+                    ways = [self.tracks[k].whereabouts for k in own]
+                    for m in leapt(places(seen.masks[own] > 0), ways, self.step, self.network.mask_side):
+                        masks[own[m]] = NO_OBJECT
                 continue
             steady, found, astray = identify(
                 there[rows], features[rows], seen.masks[own] > 0, [self.tracks[k].whereabouts for k in own], self.step,
-                self.settings.assoc_iou_thresh,
+                self.settings.assoc_iou_thresh, self._span(concept),
             )
             for m, n in found.items():
                 masks[own[m]] = detected.masks[rows[n]]
@@ -170,10 +212,12 @@ class Session:
             where = places(there[rows])
             for m, n in {**steady, **found}.items():
                 way = self.tracks[own[m]].whereabouts
-                if way.seen and way.steady < self.step - 1:
+                if way.seen and way.steady < self.step - self._span(concept):
                     way.found_again(self.step)
                 way.note(self.step, where[n], features[rows[n]])
-            confused = settle([self.tracks[k].whereabouts for k in own], self.step, self.network.mask_side)
+            confused = settle(
+                [self.tracks[k].whereabouts for k in own], self.step, self.network.mask_side, self._span(concept)
+            )
             if confused is not None:
                 self._exchange(*(self.tracks[own[m]] for m in confused))
         if back:  # what the tracker made of them was of another place
@@ -218,24 +262,32 @@ class Session:
         ranked = sorted(match.new, key=lambda k: -float(detected.confidences[k]))
         return sorted(ranked[: max(0, room)])
 
-    def _settle(self, match: Match) -> set[int]:
-        """Count what confirms each track and what speaks against it; returns the places of those to withdraw."""
+    def _settle(self, match: Match, detected: Detected) -> set[int]:
+        """Count what confirms each track and what speaks against it, in frames; returns the places of those to
+        withdraw.
+        """
         settings, gone = self.settings, set()
+        spans = [self._span(track.concept) for track in self.tracks]
         for k in {k for tracks in match.tracks_of for k in tracks}:
             track = self.tracks[k]
-            track.keep_alive = min(settings.max_trk_keep_alive, track.keep_alive + 1)
+            track.keep_alive = min(settings.max_trk_keep_alive, track.keep_alive + spans[k])
         for k in match.unmatched:
-            self.tracks[k].unmatched += 1
-        lost = [*match.unmatched, *(match.empty if settings.decrease_trk_keep_alive_for_empty_masklets else ())]
-        for k in lost:
+            self.tracks[k].unmatched += spans[k]
+        lost = {k: spans[k] for k in match.unmatched}
+        if settings.decrease_trk_keep_alive_for_empty_masklets:
+            lost |= dict.fromkeys(match.empty, 1)  # which the tracker says, in every frame
+        for k, frames in lost.items():
             track = self.tracks[k]
-            track.keep_alive = max(settings.min_trk_keep_alive, track.keep_alive - 1)
+            track.keep_alive = max(settings.min_trk_keep_alive, track.keep_alive - frames)
+        for k, track in enumerate(self.tracks):
+            if detected.asked(track.concept) or not self._resting:
+                track.unconfirmed = k in match.unmatched
         for together in match.tracks_of:
             if len(together) > 1:
                 oldest = min(together, key=lambda k: (self.tracks[k].born, k))
                 for k in together:
                     if k != oldest:
-                        self.tracks[k].shared[self.tracks[oldest].number] += 1
+                        self.tracks[k].shared[self.tracks[oldest].number] += spans[k]
         for k, track in enumerate(self.tracks):
             if track.given or track.born <= self.step - settings.hotstart_delay:
                 track.shared.clear()  # too old to be withdrawn: nothing counts against it any more
@@ -280,7 +332,7 @@ class Session:
             if k in rows and not hidden[rows.index(k)]:
                 conditioning.add(rows.index(k))
                 remembered[rows.index(k)] = torch.where(detected.masks[detection] > 0, -SUPPRESSED, SUPPRESSED)
-        if every and self.step % every == 0:
+        if every and not self._resting and self.step // every > (self.step - self._stride) // every:
             for k, detection in match.confirmed.items():
                 place = rows.index(k) if k in rows else None
                 # what gives way is not there, and must not be remembered for good; upstream does not look
@@ -305,7 +357,7 @@ class Session:
         shown = seen.score.sigmoid().tolist()
         for k, (corner, mask) in zip(rows, crop_masks(masks, size, 0.0), strict=True):
             track = self.tracks[k]
-            tired = track.keep_alive <= 0 and k in match.unmatched and not track.given
+            tired = track.keep_alive <= 0 and track.unconfirmed and not track.given
             if not mask.size or (tired and not settings.suppress_unmatched_only_within_hotstart):
                 continue
             if track.refused and not self.given.backward:

@@ -36,6 +36,7 @@ class Track:
         birth_score: confidence of the detection that it began with
         keep_alive: see :class:`TrackerSettings`
         unmatched: frames in which it showed and no detection confirmed it
+        unconfirmed: it showed when the detector looked last, and no detection confirmed it
         shared: older track -> frames in which both lay on one detection
         last_occluded: step at which it was last not to be seen; -1 for never
         last_seen: step at which it was last to be seen
@@ -52,6 +53,7 @@ class Track:
     birth_score: float
     keep_alive: int
     unmatched: int = 0
+    unconfirmed: bool = False
     shared: Counter[int] = field(default_factory=Counter)
     last_occluded: int = -1
     last_seen: int = 0
