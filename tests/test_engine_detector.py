@@ -15,9 +15,10 @@ from PIL import Image
 from transformers import Sam3Processor
 
 from emoji_world.scenes import render, sample_scene
+from zoo.engine.answers import without_repeats
 from zoo.engine.checkpoint import TINY, Checkpoint, load_checkpoint
 from zoo.engine.concepts import Concept, parse_concepts
-from zoo.engine.detector import ConceptDetector, ImageFeatures, _without_repeats
+from zoo.engine.detector import ConceptDetector, ImageFeatures
 from zoo.engine.errors import ConceptError
 from zoo.engine.images import to_square
 from zoo.engine.masks import mask_iou
@@ -128,11 +129,14 @@ def test_equal_to_transformers(checkpoint, images, processor, cls_token):
     assert borderline <= 1e-5 * pixels
 
 
-def test_pixels_reach_the_network_as_the_processor_would_send_them(checkpoint, images, processor, monkeypatch):
+def test_pixels_reach_the_network_as_the_processor_would_send_them(checkpoint, images, processor):
     detector, seen = ConceptDetector(checkpoint), []
-    encode_images = checkpoint.model.get_vision_features
-    monkeypatch.setattr(checkpoint.model, "get_vision_features", lambda p: seen.append(p) or encode_images(p))
-    encode(detector, images)
+    backbone = checkpoint.model.vision_encoder.backbone
+    hook = backbone.embeddings.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    try:
+        encode(detector, images)
+    finally:
+        hook.remove()
     want = processor.image_processor([Image.fromarray(image) for image in images], return_tensors="pt").pixel_values
     assert torch.equal(seen[0], want)
 
@@ -179,7 +183,7 @@ def test_chunks_change_nothing(checkpoint, images):
     concepts = [CONCEPTS, CONCEPTS[:1], CONCEPTS[2:]]
     want = detect(ConceptDetector(checkpoint), images, concepts, threshold=LOW)
     for pairs, masks in ((1, 1), (3, 2), (100, 100)):
-        with calls(checkpoint, "detr_decoder") as decoded, calls(checkpoint, "mask_decoder.mask_embedder") as drawn:
+        with calls(checkpoint, "detr_decoder.layers.1.mlp") as decoded, calls(checkpoint, "mask_decoder.mask_embedder") as drawn:
             detector = ConceptDetector(checkpoint, pairs_per_chunk=pairs, masks_per_chunk=masks)
             got = detect(detector, images, concepts, threshold=LOW)
         assert sum(decoded) == 11 and max(decoded) == min(pairs, 11) and max(drawn) <= masks
@@ -200,7 +204,7 @@ def test_as_many_lists_of_concepts_as_images(checkpoint, images, given):
 
 
 def test_nothing_asked_is_nothing_answered(checkpoint, images):
-    with calls(checkpoint, "detr_decoder") as decoded:
+    with calls(checkpoint, "detr_decoder.layers.1.mlp") as decoded:
         assert detect(ConceptDetector(checkpoint), images, [(), (), ()]) == [[], [], []]
     assert decoded == []
 
@@ -222,7 +226,7 @@ def test_odd_images(checkpoint):
 
 def test_images_and_phrases_are_encoded_once(checkpoint, images):
     detector = ConceptDetector(checkpoint)
-    with calls(checkpoint, "vision_encoder") as seen, calls(checkpoint, "text_encoder") as read:
+    with calls(checkpoint, "vision_encoder.backbone.embeddings") as seen, calls(checkpoint, "text_encoder") as read:
         with calls(checkpoint, "geometry_encoder") as geometry:
             features = encode(detector, images)
             for _ in range(2):
@@ -318,7 +322,7 @@ def test_padding_changes_no_phrase(checkpoint):
 def test_a_phrase_longer_than_the_text_encoder_reads(checkpoint, images):
     detector = ConceptDetector(checkpoint)
     long = Concept("long", ("cap " * 31,))
-    with calls(checkpoint, "detr_decoder") as decoded, pytest.raises(ConceptError, match="33 tokens"):
+    with calls(checkpoint, "detr_decoder.layers.1.mlp") as decoded, pytest.raises(ConceptError, match="33 tokens"):
         detect(detector, images[:1], [[CONCEPTS[0], long]])
     assert decoded == []
     exactly = detect(detector, images[:1], [[Concept("long", ("cap " * 30,))]])[0][0]
@@ -339,7 +343,7 @@ def test_a_concept_is_the_union_of_its_phrases(checkpoint, images):
         assert thing.presence == pytest.approx(max(s.presence for s in singles), abs=1e-5)
         assert thing.object_score == pytest.approx(max(s.object_score for s in singles), abs=1e-5)
         everything = sorted((i for s in singles for i in s.instances), key=lambda i: -i.confidence)
-        want = _without_repeats(everything)
+        want = without_repeats(everything)
         assert thing.count == len(thing.instances) == len(want)
         for i, j in zip(thing.instances, want, strict=True):
             assert i.phrase == j.phrase and i.confidence == pytest.approx(j.confidence, abs=1e-5)
@@ -380,7 +384,7 @@ def instance(phrase: str, confidence: float, x: int, width: int = 10) -> Instanc
     ],
 )
 def test_repeats_across_phrases(found, kept):
-    assert _without_repeats(found) == [found[k] for k in kept]
+    assert without_repeats(found) == [found[k] for k in kept]
 
 
 def test_thresholds_of_concept_run_and_floor(checkpoint, images):

@@ -31,8 +31,7 @@ def no_example(model: Any, coarse: Tensor, positions: Tensor) -> Tensor:
         box_labels=torch.zeros(count, 1, dtype=torch.long, device=coarse.device),
         img_feats=[coarse], img_pos_embeds=[positions.expand(count, -1, -1, -1)],
     )
-    tokens = output.last_hidden_state[output.attention_mask.bool()]
-    return tokens.view(count, 1, -1)
+    return output.last_hidden_state[:, :1]  # what is masked comes last
 
 
 def examples(model: Any, coarse: Tensor, positions: Tensor, exemplars: Sequence[Exemplars]) -> list[Tensor]:
@@ -64,20 +63,21 @@ def examples(model: Any, coarse: Tensor, positions: Tensor, exemplars: Sequence[
     return [t[m] for t, m in zip(output.last_hidden_state, output.attention_mask.bool(), strict=True)]
 
 
-def beside(prompt: Tensor, prompt_mask: Tensor, more: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
+def beside(
+    prompt: Tensor, there: Sequence[Sequence[bool]], more: Sequence[Tensor | None]
+) -> tuple[Tensor, list[list[bool]]]:
     """Prompts with further tokens.
 
     Args:
         prompt: ``(N, T, C)``
-        prompt_mask: bool ``(N, T)``, true where there is a token
+        there: for each, which of its ``T`` tokens are there
         more: for each, ``(K, C)``, or ``None``
 
     Returns:
-        ``(N, T + K, C)`` and ``(N, T + K)``, for the largest of the ``K``
+        ``(N, T + K, C)`` and which are there, for the largest of the ``K``
     """
     none = prompt.new_zeros(0, prompt.shape[-1])
     tokens = [none if t is None else t.to(prompt) for t in more]
     padded = pad_sequence(tokens, batch_first=True)
-    counts = torch.tensor([[len(t)] for t in tokens], device=prompt.device)
-    there = torch.arange(padded.shape[1], device=prompt.device) < counts
-    return torch.cat([prompt, padded], 1), torch.cat([prompt_mask, there], 1)
+    held = [[*one, *(k < len(t) for k in range(padded.shape[1]))] for one, t in zip(there, tokens, strict=True)]
+    return torch.cat([prompt, padded], 1), held

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .queries import for_attention
+
 
 @dataclass(frozen=True)
 class _Stage:
@@ -54,7 +56,7 @@ class MaskHead:
 
     def masks(
         self, shared: list[Tensor], coarse: Tensor, queries: Tensor, encoded: Tensor, prompt: Tensor,
-        prompt_mask: Tensor,
+        prompt_mask: Tensor | None,
     ) -> Tensor:
         """Mask logits of ``N`` concepts of one image; as ``Sam3MaskDecoder.forward``.
 
@@ -64,7 +66,7 @@ class MaskHead:
             queries: float ``(N, Q, C)``
             encoded: pixels that have read their prompt, float ``(N, H * W, C)``
             prompt: float ``(N, T, C)``
-            prompt_mask: bool ``(N, T)``, true where there is a token
+            prompt_mask: bool ``(N, T)``, true where there is a token; ``None``: everywhere
 
         Returns:
             float ``(N, Q, h, w)``, at the size of the finest level
@@ -78,7 +80,7 @@ class MaskHead:
         return logits + offset[..., None, None]
 
     def regions(
-        self, shared: list[Tensor], coarse: Tensor, encoded: Tensor, prompt: Tensor, prompt_mask: Tensor
+        self, shared: list[Tensor], coarse: Tensor, encoded: Tensor, prompt: Tensor, prompt_mask: Tensor | None
     ) -> Tensor:
         """Logits that a pixel belongs to the concept at all, whichever instance: float ``(N, h, w)``. Arguments as of
         :meth:`masks`; the answer is the ``semantic_seg`` of ``Sam3MaskDecoder.forward``.
@@ -86,16 +88,12 @@ class MaskHead:
         return self._decoder.semantic_projection(self._pixels(shared, coarse, encoded, prompt, prompt_mask))[:, 0]
 
     def _pixels(
-        self, shared: list[Tensor], coarse: Tensor, encoded: Tensor, prompt: Tensor, prompt_mask: Tensor
+        self, shared: list[Tensor], coarse: Tensor, encoded: Tensor, prompt: Tensor, prompt_mask: Tensor | None
     ) -> Tensor:
         """Embedded pixels ``(N, C, h, w)``, of which instances and regions are both read."""
-        from transformers.masking_utils import create_bidirectional_mask
-
         decoder = self._decoder
         normed = decoder.prompt_cross_attn_norm(encoded)
-        readable = create_bidirectional_mask(
-            config=decoder.config, inputs_embeds=normed, attention_mask=prompt_mask, encoder_hidden_states=prompt
-        )
+        readable = for_attention(prompt_mask, normed.shape[1])
         read, _ = decoder.prompt_cross_attn(query=normed, key=prompt, value=prompt, attention_mask=readable)
         pixels = (encoded + read).transpose(1, 2).unflatten(2, coarse.shape[-2:])
         for stage, own in zip(self._stages, shared, strict=False):

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .mask_head import MaskHead
+from .queries import padding_mask
 
 T = TypeVar("T")
 
@@ -49,6 +50,11 @@ class Survivors(Generic[T]):
         self._row: int | None = None
         self._shared: list[Tensor] = []
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of what is drawn, ``(h, w)``."""
+        return self._levels[0].shape[-2:]
+
     def add(self, survivor: Survivor[T]) -> Iterator[tuple[T, Tensor]]:
         """One more. Gives what is drawn by that, as :meth:`rest`; what waits is of one image."""
         if self._waiting and self._waiting[0].row != survivor.row:
@@ -66,8 +72,7 @@ class Survivors(Generic[T]):
             self._row, self._shared = row, self._head.share(levels)
         encoded = torch.stack([s.encoded for s in waiting])
         prompt = pad_sequence([s.prompt for s in waiting], batch_first=True)
-        lengths = torch.tensor([[len(s.prompt)] for s in waiting], device=prompt.device)
-        readable = torch.arange(prompt.shape[1], device=prompt.device) < lengths
+        readable = padding_mask([[k < len(s.prompt) for k in range(prompt.shape[1])] for s in waiting], prompt.device)
         given = (self._shared, levels[-1])
         read = (encoded, prompt, readable)
         if self._semantic:
