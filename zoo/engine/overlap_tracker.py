@@ -16,11 +16,12 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from .ahead import encode_ahead, read_ahead
+from .asked import ImageFeatures
 from .association import mended, pairwise_iou
 from .concepts import Concept
-from .detector import ImageFeatures
 from .errors import ConceptError
-from .masks import carved, crop_masks
+from .masks import carved
+from .packing import cropping
 from .results import FrameResult, TrackedConcept, TrackedInstance
 from .session import Frame, Squeezed
 from .tracker import ConceptTracker
@@ -77,7 +78,7 @@ class OverlapTracker:
             alive = [a for a in alive if step - a.step <= settings.max_trk_keep_alive]
             there = detected.masks > 0
             owners = _assigned(there, detected.concepts, alive, settings.assoc_iou_thresh)
-            crops = crop_masks(mended(detected.masks, settings.fill_hole_area), size, 0.0)
+            crops = cropping(mended(detected.masks, settings.fill_hole_area), size, 0.0)()
             found: list[list[TrackedInstance]] = [[] for _ in concepts]
             for k, (corner, mask) in enumerate(crops):
                 if not mask.size:

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .association import pairwise_iou
 from .prompts import box_iou
+from .transfers import fetch
 
 #: sightings that tell an object's size, and of these the last, which tell its way
 _REMEMBERED, _RECENT = 12, 4
@@ -54,8 +54,8 @@ Place = tuple[float, float, float, float]
 @dataclass
 class Whereabouts:
     """What is known of one masklet's way: ``seen``: step and box ``x0, y0, x1, y1`` in cells; ``looks``: ``(C,)``, the
-    mean feature under its masks, a unit vector; ``steady``: step at which it last had a detection of its own;
-    ``before``: what was known of it when it was lost, and ``returned``: the step at which it was found again.
+    mean feature under its masks, a unit vector, on the host; ``steady``: step at which it last had a detection of its
+    own; ``before``: what was known of it when it was lost, and ``returned``: the step at which it was found again.
     """
 
     seen: deque[tuple[int, Place]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -128,10 +128,22 @@ class Whereabouts:
 
 def places(masks: Tensor) -> list[Place]:
     """The box ``x0, y0, x1, y1`` of bool masks ``(N, h, w)``, in cells."""
+    return boxes(*fetch(*outlines(masks)))
+
+
+def outlines(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """The columns and the rows that bool masks ``(N, h, w)`` reach: bool ``(N, w)`` and ``(N, h)``."""
+    return masks.any(1), masks.any(2)
+
+
+def boxes(columns: np.ndarray, rows: np.ndarray) -> list[Place]:
+    """The boxes that :func:`outlines` tell."""
     found = []
-    for mask in masks.cpu().numpy():
-        ys, xs = np.nonzero(mask)
-        found.append((float(xs.min()), float(ys.min()), xs.max() + 1.0, ys.max() + 1.0) if len(xs) else (0.0,) * 4)
+    for across, down in zip(columns, rows, strict=True):
+        xs, ys = np.flatnonzero(across), np.flatnonzero(down)
+        found.append(
+            (float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1)) if len(xs) else (0.0,) * 4
+        )
     return found
 
 
@@ -190,15 +202,16 @@ def _fit(past: Whereabouts, now: Whereabouts, step: int, side: int) -> float:
 
 
 def identify(
-    detections: Tensor, features: Tensor, tracks: Tensor, known: Sequence[Whereabouts], step: int, least: float,
-    pace: int = 1,
+    iou: np.ndarray, where: Sequence[Place], side: int, features: Sequence[Tensor], known: Sequence[Whereabouts],
+    step: int, least: float, pace: int = 1,
 ) -> tuple[dict[int, int], dict[int, int], list[int]]:
     """Whose the detections of one concept are.
 
     Args:
-        detections: bool ``(N, h, w)``
-        features: ``(N, C)``, of :func:`looks`
-        tracks: bool ``(M, h, w)``, where the tracker takes its masklets to be
+        iou: float32 ``(N, M)``, of the detections' masks, and those where the tracker takes its masklets to be
+        where: the box of each detection
+        side: of the masks, in cells
+        features: of :func:`looks`, ``(C,)`` each, on the host
         known: of each masklet
         step: now
         least: mask IoU from which a detection is explained by a masklet
@@ -208,8 +221,6 @@ def identify(
         masklet -> detection, where the tracker takes the masklet to be there, too; the same, where it does not; and the
         masklets that are elsewhere than the tracker takes them to be, because what it takes for them is another
     """
-    iou = pairwise_iou(detections, tracks).cpu().numpy()
-    where, side = places(detections), detections.shape[-1]
     gaps = [step - k.seen[-1][0] if k.seen else 0 for k in known]
     off = np.array([[k.off(step, place, side) if k.seen else np.inf for k in known] for place in where])
     # of what a person pointed at, and no detection ever confirmed, only the tracker knows

@@ -17,24 +17,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .asked import ImageFeatures
 from .association import (
     SUPPRESSED,
     Match,
+    Overlaps,
     associate,
     giving_way,
     mended,
+    pairwise_iou,
     without_shrunk,
 )
 from .concepts import Concept
 from .detections import Detected
-from .detector import ImageFeatures
 from .given import Given
-from .masks import carved, crop_masks
+from .masks import carved
+from .packing import cropping
 from .pointing import Instances, Pointing
-from .reidentify import identify, leapt, looks, places, settle
+from .reidentify import boxes, identify, leapt, looks, outlines, places, settle
 from .results import FrameResult, TrackedConcept, TrackedInstance
 from .tracker_network import NO_OBJECT, Seen, TrackerFeatures
 from .tracks import Track, recollections
+from .transfers import fetch, rows_of, to_device
 
 if TYPE_CHECKING:
     from .tracker import ConceptTracker
@@ -116,9 +120,11 @@ class Session:
         seen = self._pointing.behind(ghosts, seen)
         if self.settings.reidentify:
             seen = self._identified(detected, seen, here)
+        found, tracked = detected.masks > 0, seen.masks > 0
+        overlaps, (scores, confidences) = Overlaps.of(found, tracked, seen.score, seen.score.sigmoid())
         match = associate(
-            detected.masks > 0, detected.confidences, detected.concepts, seen.masks > 0,
-            [t.concept for t in self.tracks], self.settings, eager=shown,
+            found, detected.confidences, detected.concepts, tracked, [t.concept for t in self.tracks], self.settings,
+            eager=shown, overlaps=overlaps,
         )
         # where a concept is not asked, nothing speaks against its masklets
         match = replace(
@@ -127,15 +133,17 @@ class Session:
         begun = self._begin(detected, match)
         gone = self._settle(match, detected)
         rows = [k for k in range(len(self.tracks)) if k not in gone]
-        masks = self._update(here, seen, detected, match, rows, shown)
-        instances = self._instances(detected, match, seen, masks, rows, size)
+        masks = self._update(here, seen, detected, match, rows, shown, overlaps, scores)
+        instances = self._instances(detected, match, confidences.tolist(), masks, rows, size)
         self._pointing.confirm(match, rows, shown, number)
         self.tracks = [self.tracks[k] for k in rows]
         instances += self._commit(here, detected, begun, size, shown, number)
-        drawn = [*masks, *detected.masks[begun]]
         instances += self._pointing.appear(here, ghosts, detected, confirmed, number, size)
-        drawn += [here.coarse.new_zeros(masks.shape[1:])] * (len(self.tracks) - len(drawn))
-        for wanted in given.wanted(number):
+        wanting = given.wanted(number)
+        if wanting:
+            drawn = [*masks, *(detected.masks[k] for k in begun)]
+            drawn += [here.coarse.new_zeros(masks.shape[1:])] * (len(self.tracks) - len(drawn))
+        for wanted in wanting:
             instances = self._pointing.point(here, wanted, drawn, instances, detected, number, size)
         self._held.append(self._result(number, size, detected, instances))
         self._close()
@@ -183,25 +191,32 @@ class Session:
         pointers = first.new_zeros(count, first.shape[1])
         for rows, memory in recollections(self.tracks, self.step, self.network):
             seen = self.network.follow(here.repeat(len(rows)), memory, self.most_pointers)
-            masks[rows], scores[rows], pointers[rows] = seen.masks, seen.score, seen.pointers
+            those = to_device(rows, first.device, torch.long)
+            masks[those], scores[those], pointers[those] = seen.masks, seen.score, seen.pointers
         return Seen(mended(masks.float(), self.settings.fill_hole_area), pointers, scores.float())
 
     def _identified(self, detected: Detected, seen: Seen, here: TrackerFeatures) -> Seen:
         """The tracks where they are, by all that is known of them; see :mod:`reidentify`."""
-        there, masks, pointers = detected.masks > 0, seen.masks.clone(), seen.pointers.clone()
+        there, tracked = detected.masks > 0, seen.masks > 0
+        masks, pointers = seen.masks.clone(), seen.pointers.clone()
         back: list[int] = []
-        features = looks(there, here.coarse)
+        iou, features, *reached = fetch(
+            pairwise_iou(there, tracked), looks(there, here.coarse), *outlines(there), *outlines(tracked)
+        )
+        found_at, taken_at, side = boxes(*reached[:2]), boxes(*reached[2:]), self.network.mask_side
+        looked = torch.from_numpy(features)
         for concept in {t.concept for t in self.tracks}:
             own = [k for k, t in enumerate(self.tracks) if t.concept == concept]
             rows = [n for n, c in enumerate(detected.concepts) if c == concept]
             if not rows:
                 if self._resting and not detected.asked(concept):
                     ways = [self.tracks[k].whereabouts for k in own]
-                    for m in leapt(places(seen.masks[own] > 0), ways, self.step, self.network.mask_side):
+                    for m in leapt([taken_at[k] for k in own], ways, self.step, side):
                         masks[own[m]] = NO_OBJECT
                 continue
+            where, faces = [found_at[n] for n in rows], [looked[n] for n in rows]
             steady, found, astray = identify(
-                there[rows], features[rows], seen.masks[own] > 0, [self.tracks[k].whereabouts for k in own], self.step,
+                iou[np.ix_(rows, own)], where, side, faces, [self.tracks[k].whereabouts for k in own], self.step,
                 self.settings.assoc_iou_thresh, self._span(concept),
             )
             for m, n in found.items():
@@ -209,20 +224,18 @@ class Session:
             back += [own[m] for m in found]
             for m in astray:
                 masks[own[m]] = NO_OBJECT
-            where = places(there[rows])
             for m, n in {**steady, **found}.items():
                 way = self.tracks[own[m]].whereabouts
                 if way.seen and way.steady < self.step - self._span(concept):
                     way.found_again(self.step)
-                way.note(self.step, where[n], features[rows[n]])
-            confused = settle(
-                [self.tracks[k].whereabouts for k in own], self.step, self.network.mask_side, self._span(concept)
-            )
+                way.note(self.step, where[n], faces[n])
+            confused = settle([self.tracks[k].whereabouts for k in own], self.step, side, self._span(concept))
             if confused is not None:
                 self._exchange(*(self.tracks[own[m]] for m in confused))
         if back:  # what the tracker made of them was of another place
-            drawn = self.network.drawn(masks[back] > 0)
-            pointers[back] = self.network.from_masks(here.repeat(len(back)), drawn).pointers.to(pointers.dtype)
+            those = to_device(back, masks.device, torch.long)
+            drawn = self.network.drawn(masks[those] > 0)
+            pointers[those] = self.network.from_masks(here.repeat(len(back)), drawn).pointers.to(pointers.dtype)
         return replace(seen, masks=masks, pointers=pointers)
 
     def _exchange(self, one: Track, other: Track) -> None:
@@ -300,24 +313,29 @@ class Session:
 
     def _update(
         self, here: TrackerFeatures, seen: Seen, detected: Detected, match: Match, rows: Sequence[int],
-        shown: set[int],
+        shown: set[int], overlaps: Overlaps, scores: np.ndarray,
     ) -> Tensor:
         """Resolve who gives way, and let the tracks ``rows`` remember this frame; returns their masks."""
         settings, tracks = self.settings, [self.tracks[k] for k in rows]
-        masks = seen.masks[list(rows)]
+        masks = rows_of(seen.masks, rows).clone()
         if not tracks:
             return masks
         groups, occluded = [t.concept for t in tracks], [t.last_occluded for t in tracks]
         hidden = giving_way(
-            masks > 0, occluded, groups, settings.suppress_overlapping_based_on_recent_occlusion_threshold
+            overlaps.among[np.ix_(rows, rows)], occluded, groups,
+            settings.suppress_overlapping_based_on_recent_occlusion_threshold,
         )
-        masks = torch.where(hidden[:, None, None], SUPPRESSED, masks)
+        shows = overlaps.shown[list(rows)] & ~hidden
+        for place in np.flatnonzero(hidden):
+            masks[int(place)] = SUPPRESSED
         if settings.correct_with_detections:
-            for place, k in enumerate(rows):
-                if k in match.mutual and not hidden[place]:
-                    masks[place] = detected.masks[match.mutual[k]]
-        for track, shows in zip(tracks, (masks > 0).flatten(1).any(1).tolist(), strict=True):
-            if shows:
+            corrected = {p: match.mutual[k] for p, k in enumerate(rows) if k in match.mutual and not hidden[p]}
+            if corrected:
+                to, of = to_device([[*corrected], [*corrected.values()]], masks.device, torch.long)
+                masks[to] = detected.masks[of]
+                shows[[*corrected]] = overlaps.found[[*corrected.values()]]
+        for track, shown_here in zip(tracks, shows, strict=True):
+            if shown_here:
                 track.last_seen = self.step
             else:
                 track.last_occluded = self.step
@@ -336,7 +354,7 @@ class Session:
             for k, detection in match.confirmed.items():
                 place = rows.index(k) if k in rows else None
                 # what gives way is not there, and must not be remembered for good; upstream does not look
-                if place is not None and not hidden[place] and float(seen.score[k]) > settings.high_conf_thresh:
+                if place is not None and not hidden[place] and scores[k] > settings.high_conf_thresh:
                     conditioning.add(place)
                     if not settings.recondition_on_trk_masks:
                         remembered[place] = torch.where(detected.masks[detection] > 0, -SUPPRESSED, SUPPRESSED)
@@ -350,12 +368,12 @@ class Session:
         return masks
 
     def _instances(
-        self, detected: Detected, match: Match, seen: Seen, masks: Tensor, rows: Sequence[int], size: tuple[int, int]
+        self, detected: Detected, match: Match, confidences: Sequence[float], masks: Tensor, rows: Sequence[int],
+        size: tuple[int, int],
     ) -> Instances:
         """What of the tracks ``rows`` shows in this frame: concept and instance."""
         settings, found = self.settings, []
-        shown = seen.score.sigmoid().tolist()
-        for k, (corner, mask) in zip(rows, crop_masks(masks, size, 0.0), strict=True):
+        for k, (corner, mask) in zip(rows, cropping(masks, size, 0.0)(), strict=True):
             track = self.tracks[k]
             tired = track.keep_alive <= 0 and track.unconfirmed and not track.given
             if not mask.size or (tired and not settings.suppress_unmatched_only_within_hotstart):
@@ -363,9 +381,10 @@ class Session:
             if track.refused and not self.given.backward:
                 continue
             confirmed = match.best.get(k)
+            score = None if confirmed is None else detected.scores[confirmed]
             found.append((track.concept, TrackedInstance(
-                track.number, shown[k], None if confirmed is None else detected.scores[confirmed], track.birth_score,
-                detected.presences[track.concept], corner, mask, track.phrase,
+                track.number, confidences[k], score, track.birth_score, detected.presences[track.concept], corner, mask,
+                track.phrase,
             )))
         return found
 
@@ -377,17 +396,18 @@ class Session:
         if not begun:
             return []
         network, chosen = self.network, list(begun)
+        given = rows_of(detected.masks, chosen)
         # at the size of the network's input, and only then cut at 0, as Meta's code does
         drawn = torch.nn.functional.interpolate(
-            detected.masks[chosen][:, None], (network.model.image_size,) * 2, mode="bilinear", align_corners=False
+            given[:, None], (network.model.image_size,) * 2, mode="bilinear", align_corners=False
         )[:, 0]
         here = here.repeat(len(chosen))
         logits = network.drawn(drawn > 0)
         seen = network.from_masks(here, logits)
         spatial = network.remember(here, logits, seen.score > 0, given=True)
-        masks = mended(detected.masks[chosen], self.settings.fill_hole_area)
+        masks = mended(given, self.settings.fill_hole_area)
         found = []
-        for place, (k, (corner, mask)) in enumerate(zip(chosen, crop_masks(masks, size, 0.0), strict=True)):
+        for place, (k, (corner, mask)) in enumerate(zip(chosen, cropping(masks, size, 0.0)(), strict=True)):
             confidence, concept = float(detected.confidences[k]), detected.concepts[k]
             track = Track(
                 self.new_number(), concept, detected.phrases[k], self.step, confidence,
@@ -396,7 +416,7 @@ class Session:
             track.remember(self.step, spatial[place], seen.pointers[place], True)
             if self.settings.reidentify:
                 there = detected.masks[k : k + 1] > 0
-                track.whereabouts.note(self.step, places(there)[0], looks(there, here.coarse)[0])
+                track.whereabouts.note(self.step, places(there)[0], looks(there, here.coarse)[0].cpu())
             self.tracks.append(track)
             if track.given and self.given.backward:
                 self.given.tell(track, number)
