@@ -63,6 +63,7 @@ class Whereabouts:
     steady: int = -1
     before: Whereabouts | None = None
     returned: int = -1
+    _size: tuple[float, float] | None = None
 
     def found_again(self, step: int) -> None:
         """Keep what was known before."""
@@ -71,7 +72,7 @@ class Whereabouts:
     def note(self, step: int, place: Place, looks: Tensor) -> None:
         """It was seen, by a detection."""
         self.seen.append((step, place))
-        self.steady = step
+        self.steady, self._size = step, None
         width, height = self.size
         if self.looks is None:
             self.looks = looks
@@ -82,7 +83,10 @@ class Whereabouts:
     @property
     def size(self) -> tuple[float, float]:
         """Width and height of the whole object, in cells."""
-        return tuple(float(np.percentile([p[d + 2] - p[d] for _, p in self.seen], 80)) for d in (0, 1))
+        if self._size is None:  # asked for often, and dear
+            width, height = np.percentile([(p[2] - p[0], p[3] - p[1]) for _, p in self.seen], 80, axis=0).tolist()
+            self._size = width, height
+        return self._size
 
     def expected(self, step: int, side: int) -> tuple[float, float]:
         """Where its centre would be by now, had it gone on straight; no further than just outside the frame."""
