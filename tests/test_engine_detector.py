@@ -183,7 +183,8 @@ def test_chunks_change_nothing(checkpoint, images):
     concepts = [CONCEPTS, CONCEPTS[:1], CONCEPTS[2:]]
     want = detect(ConceptDetector(checkpoint), images, concepts, threshold=LOW)
     for pairs, masks in ((1, 1), (3, 2), (100, 100)):
-        with calls(checkpoint, "detr_decoder.layers.1.mlp") as decoded, calls(checkpoint, "mask_decoder.mask_embedder") as drawn:
+        part = "detr_decoder.layers.1.mlp"
+        with calls(checkpoint, part) as decoded, calls(checkpoint, "mask_decoder.mask_embedder") as drawn:
             detector = ConceptDetector(checkpoint, pairs_per_chunk=pairs, masks_per_chunk=masks)
             got = detect(detector, images, concepts, threshold=LOW)
         assert sum(decoded) == 11 and max(decoded) == min(pairs, 11) and max(drawn) <= masks

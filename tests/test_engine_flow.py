@@ -182,7 +182,7 @@ def test_the_decoder_is_transformers_own(stock, padded):
 
 
 def test_all_parts_are_one_graph_each(images, monkeypatch):
-    """``fullgraph`` refuses what would have to be left to Python; what a compiler makes of a graph is its own affair."""
+    """``fullgraph`` refuses what would be left to Python; what a compiler makes of a graph is its own affair."""
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f, **k: real(f, backend="eager", fullgraph=True, **k))
     plain, fast = (ConceptDetector(load_checkpoint(device="cpu", compile=part)) for part in (None, "all"))
@@ -191,7 +191,7 @@ def test_all_parts_are_one_graph_each(images, monkeypatch):
     )
     for one, other in zip(want, got, strict=True):
         assert_same(one, other)
-    parts = (fast._vision._run, fast._fuse, fast._decoder._run)
+    parts = (fast._vision._run, fast._reader._run, fast._decoder._run)
     assert all(isinstance(part, Compiled) and part._fast is not None for part in parts)
     assert fast._vision._run._sizes == {2}
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import fiftyone as fo
 import torch
 
 from .answering import Answering, tried_apart
-from .asking import Asking, check_readable
+from .asking import Asking
 from .config import Sam3Config, parse_settings
 from .embedding import Embedding
 from .engine.checkpoint import Checkpoint
-from .engine.concepts import Classes, Concept, check_fraction, check_phrase, parse_concepts, refuse_twins
+from .engine.concepts import Classes, Concept, check_fraction
 from .engine.conflicts import ConflictSettings, settled
 from .engine.detector import ConceptDetector
 from .engine.errors import ConceptError
-from .engine.prompts import Exemplars
 from .engine.results import ConceptResult
 from .engine.tiles import TileSettings, detect_tiled
 from .engine.tiles import tiles as places_of
@@ -30,15 +29,8 @@ from .inputs import Loaded
 from .labels import to_detections
 from .landing import Reply
 from .ledger import Ledger, answered, write, write_error
+from .questions import Question, Questions
 from .run import Refused, Run
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of one image: its concepts, and label -> examples that are in it."""
-
-    concepts: tuple[Concept, ...] = ()
-    exemplars: Mapping[str, Exemplars] = field(default_factory=dict)
 
 
 class Sam3ImageModel(Embedding, Asking, Answering):
@@ -140,12 +132,10 @@ class Sam3ImageModel(Embedding, Asking, Answering):
 
     def _begin(self, run: Run, sample: Any) -> None:
         if run.dataset is None:
-            if not self.asked_always() and not self._prompt_field() and not self._examples():
-                # not as soon as the model is entered: to embed, there is no need of concepts
-                raise Refused(ConceptError(
-                    'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"], or give '
-                    "prompt_field=... with phrases for each sample, or box_prompt_field=... with examples"
-                ))  # fmt: skip
+            try:
+                self.check_asks()
+            except ConceptError as error:
+                raise Refused(error) from None
             run.begin(
                 sample, self.ledger.name, self.asked_always(), self._prompt_field(), self._examples(), self.about(),
                 self.skip_existing,
@@ -153,16 +143,25 @@ class Sam3ImageModel(Embedding, Asking, Answering):
 
     def _replies(self, run: Run, images: Sequence[Loaded], samples: Sequence[Any]) -> list[Reply]:
         stored = run.stored(samples)
+        asks = self.questions(run.concepts)
+        # without knowing where earlier instances are, what is recorded cannot be kept whole: it is asked again
+        resumes = self.skip_existing and run.instances
         wanted, errors = [], []
         for (_, _, error), before in zip(images, stored, strict=True):
-            question, error = self._wanted(run, before) if error is None else (Question(), error)
+            question = Question()
+            if error is None:
+                question, error = asks.of(before, answered(before, run.ledger) if resumes else ())
             wanted.append(question)
             errors.append(error)
         run.asking(itertools.chain(*(question.concepts for question in wanted)))
         asking = [k for k, question in enumerate(wanted) if question.concepts]
-        found = tried_apart(
-            asking, lambda places: self._detect([images[k] for k in places], [wanted[k] for k in places]), errors
-        )
+        (answers,) = self.stream([([images[k] for k in asking], [wanted[k] for k in asking])])
+        found: dict[int, list[ConceptResult]] = {}
+        for k, answer in zip(asking, answers, strict=True):
+            if isinstance(answer, str):
+                errors[k] = answer
+            else:
+                found[k] = answer
         replies = []
         for k, (sample, before, error) in enumerate(zip(samples, stored, errors, strict=True)):
             if error is not None:
@@ -175,6 +174,29 @@ class Sam3ImageModel(Embedding, Asking, Answering):
             ))
         run.count(found.values(), len(samples), sum(error is not None for error in errors))
         return replies
+
+    def stream(
+        self, batches: Iterable[tuple[Sequence[Loaded], Sequence[Question]]]
+    ) -> Iterator[list[list[ConceptResult] | str]]:
+        """Answers of batches, in order. May ask for a few batches before it gives the answers of the first.
+
+        Args:
+            batches: images, as :class:`LoadImage` made them, all readable; and what is asked of each, at least one
+                concept. A batch may be empty
+
+        Yields:
+            for each image of a batch its results, in the order of its concepts, or why it failed
+        """
+        for images, questions in batches:
+            yield self._tried(images, questions)
+
+    def _tried(self, images: Sequence[Loaded], questions: Sequence[Question]) -> list[list[ConceptResult] | str]:
+        errors: list[str | None] = [None] * len(images)
+        places = range(len(images))
+        found = tried_apart(
+            places, lambda some: self._detect([images[k] for k in some], [questions[k] for k in some]), errors
+        )
+        return [found[k] if k in found else errors[k] or "" for k in places]
 
     def _detect(self, images: Sequence[Loaded], questions: Sequence[Question]) -> list[list[ConceptResult]]:
         limits = dict(threshold=self.config.confidence_thresh, floor=self.floor)
@@ -210,42 +232,22 @@ class Sam3ImageModel(Embedding, Asking, Answering):
         field = None if field is None else field.removeprefix("frames.")
         return Examples(field, self.exemplars_alone, self.exemplars_required, self.exemplars_of)
 
-    def _wanted(self, run: Run, before: Any) -> tuple[Question, str | None]:
-        """What to ask of one sample, and why that cannot be done, if it cannot."""
-        concepts, field = run.concepts, run.prompt_field
-        exemplars: Mapping[str, Exemplars] = {}
-        if field is not None and before.has_field(field):
-            try:
-                own = self._own_concepts(before[field], concepts)
-            except ConceptError as error:
-                return Question(), f"{field}: {error}"
-            concepts = (*concepts, *own)
-        if run.examples:
-            try:
-                concepts, exemplars = run.examples.of(before, concepts)
-                refuse_twins([c.label for c in concepts])
-                check_readable(concepts, self.detector.checkpoint.tokenizer)
-            except ConceptError as error:
-                return Question(), f"{run.examples.field}: {error}"
-        # without knowing where earlier instances are, what is recorded cannot be kept whole: it is asked again
-        if self.skip_existing and run.instances:
-            done = answered(before, run.ledger)
-            concepts = tuple(c for c in concepts if c.label not in done)
-        return Question(concepts, exemplars), None
+    def questions(self, concepts: tuple[Concept, ...] | None = None) -> Questions:
+        """What a run asks; ``concepts``: of every image, if these are known already."""
+        concepts = self.asked_always() if concepts is None else concepts
+        return Questions(concepts, self._prompt_field(), self._examples(), self.detector.checkpoint.tokenizer)
 
-    def _own_concepts(self, value: Any, common: Sequence[Concept]) -> tuple[Concept, ...]:
-        """The phrases of one sample that are not asked of all."""
-        known = {c.label.casefold() for c in common}  # as the network reads them: without letter case
-        own: dict[str, str] = {}
-        # one string is read as `classes` would read it; an empty cell of a table asks for nothing
-        listed = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value or ()
-        for phrase in listed:
-            tidy = check_phrase(phrase)
-            if tidy.casefold() not in known:
-                own.setdefault(tidy.casefold(), tidy)
-        concepts = parse_concepts(list(own.values())) if own else ()
-        check_readable(concepts, self.detector.checkpoint.tokenizer)
-        return concepts
+    def check_asks(self) -> None:
+        """Refuse to ask nothing at all: not as soon as there is a model, because to embed there is no need of concepts.
+
+        Raises:
+            ConceptError: there are no concepts, and no field that has any
+        """
+        if not self.asked_always() and not self._prompt_field() and not self._examples():
+            raise ConceptError(
+                'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"], or give '
+                "prompt_field=... with phrases for each sample, or box_prompt_field=... with examples"
+            )
 
 
 def _whole(image: Loaded) -> Loaded:

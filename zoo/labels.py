@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import fiftyone as fo
 import numpy as np
@@ -23,7 +24,12 @@ def to_detections(results: Iterable[ConceptResult], size: tuple[int, int]) -> li
         results: of one image
         size: ``(height, width)`` of the image, in pixels
     """
-    return [_detection(result.label, instance, size) for result in results for instance in result.instances]
+    return [fo.Detection(**attributes) for attributes in to_attributes(results, size)]
+
+
+def to_attributes(results: Iterable[ConceptResult], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """As :func:`to_detections`, the attributes of each detection alone."""
+    return [_attributes(result.label, instance, size) for result in results for instance in result.instances]
 
 
 #: attributes of a detection that was tracked, beside those
@@ -72,14 +78,14 @@ def to_things(things: Iterable[Thing], size: tuple[int, int]) -> list[fo.Detecti
     return detections
 
 
-def _detection(label: str, instance: Instance, size: tuple[int, int]) -> fo.Detection:
+def _attributes(label: str, instance: Instance, size: tuple[int, int]) -> dict[str, Any]:
     height, width = size
     x, y = instance.corner
     mask = instance.mask
     if not mask.size:  # the network is sure of an object and draws no pixel of it: its box, and an empty mask
         x, y, mask = _empty(instance.box, size)
     rows, columns = mask.shape
-    return fo.Detection(
+    return dict(
         label=label, bounding_box=[x / width, y / height, columns / width, rows / height], mask=mask,
         confidence=instance.confidence, presence=instance.presence, object_score=instance.object_score,
         phrase=instance.phrase,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -62,21 +62,29 @@ class Run:
         frames = isinstance(sample, (fo.Frame, fo.core.frame.FrameView))
         # a clip's frames belong to the video, but the clip itself to a dataset that FiftyOne makes up
         dataset = sample._collection._root_dataset if frames else sample.dataset
-        self.ledger = Ledger(ledger, frames)
+        book = Ledger(ledger, frames)
         try:
-            check(dataset, self.ledger)
-            _check_prompt_field(dataset, self.ledger, prompt_field)
-            examples.check(dataset, self.ledger)
-            if resumes:
-                check_same_question(dataset, self.ledger, concepts, about)
+            check_run(dataset, book, concepts, prompt_field, examples, about, resumes)
         except ConceptError as error:
             raise Refused(error) from None
-        self.dataset, self.concepts, self.prompt_field, self.examples = dataset, concepts, prompt_field, examples
+        self.prepare(dataset, book, concepts, prompt_field, examples, about)
+        self.register()
+
+    def prepare(
+        self, dataset: fo.Dataset, ledger: Ledger, concepts: tuple[Concept, ...], prompt_field: str | None,
+        examples: Examples, about: Mapping[str, Any],
+    ) -> None:
+        """Learn the dataset, which was checked (:func:`check_run`), and declare the fields."""
+        self.dataset, self.ledger = dataset, ledger
+        self.concepts, self.prompt_field, self.examples = concepts, prompt_field, examples
         self._about = about
-        self.instances = instances_fields(dataset, self.ledger)
-        self._first = self.ledger.presence not in self.ledger.schema(dataset) and not dataset.has_run(self.ledger.name)
-        declare(dataset, self.ledger, [c.label for c in concepts])
-        start_run(dataset, self.ledger, (), about)
+        self.instances = instances_fields(dataset, ledger)
+        self._first = ledger.presence not in ledger.schema(dataset) and not dataset.has_run(ledger.name)
+        declare(dataset, ledger, [c.label for c in concepts])
+
+    def register(self) -> None:
+        """Record that there is a run."""
+        start_run(self.dataset, self.ledger, (), self._about)
 
     def asking(self, concepts: Iterable[Concept]) -> None:
         """Fields of concepts that are about to be asked, at their first time."""
@@ -115,20 +123,35 @@ class Run:
             except ConceptError as error:
                 self._take_back()
                 raise Refused(error) from None
-            declare(self.dataset, self.ledger, (), label_field)
-            note_label_field(self.dataset, self.ledger, label_field)
-            self.label_field = label_field
+            self.settle(label_field)
         if reply.error is not None:
             return
-        if self._unrecorded:  # not before there is an answer to keep: a concept not asked again keeps its record
-            start_run(self.dataset, self.ledger, self._unrecorded.values(), self._about)
-            self._unrecorded.clear()
+        self.record()
         first = [label_field] if label_field in self.instances else []
         fields = [*first, *self.instances]
         found = carried(before, fields, asked, reply.found.detections)
         reply.found.detections = [*kept(before, fields, asked), *found]
         if self.ledger.frames:  # FiftyOne adds to a frame's labels, unless they are these already
             reply.target[label_field] = reply.found
+
+    def settle(self, label_field: str) -> None:
+        """Declare, and record, where instances go: before the first of them is stored."""
+        declare(self.dataset, self.ledger, (), label_field)
+        note_label_field(self.dataset, self.ledger, label_field)
+        self.label_field = label_field
+
+    def record(self, labels: Collection[str] | None = None) -> None:
+        """Record how concepts were asked. Not before there is an answer to keep: a concept not asked again keeps its
+        record.
+
+        Args:
+            labels: of those that there is an answer of; ``None``: of all that are being asked
+        """
+        now = [c for c in self._unrecorded.values() if labels is None or c.label in labels]
+        if now:
+            start_run(self.dataset, self.ledger, now, self._about)
+            for concept in now:
+                del self._unrecorded[concept.label]
 
     def _take_back(self) -> None:
         """Leave nothing of a run that is refused before its first answer is stored."""
@@ -160,6 +183,32 @@ class Refused(BaseException):
     def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))
         self.reason = reason
+
+
+def check_run(
+    dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], prompt_field: str | None, examples: Examples,
+    about: Mapping[str, Any], resumes: bool, label_field: str | None = None,
+) -> None:
+    """Refuse a run that cannot go well, or would spoil something.
+
+    Args:
+        dataset: the dataset
+        ledger: where presence goes
+        concepts: asked of every sample
+        prompt_field: the field with each sample's own phrases, if any
+        examples: where examples are
+        about: what the model is
+        resumes: whether answers of earlier runs are kept, which must have been asked the same
+        label_field: where instances go, if known
+
+    Raises:
+        ConceptError: says what is wrong
+    """
+    check(dataset, ledger, label_field)
+    _check_prompt_field(dataset, ledger, prompt_field)
+    examples.check(dataset, ledger, label_field)
+    if resumes:
+        check_same_question(dataset, ledger, concepts, about)
 
 
 def _check_prompt_field(dataset: fo.Dataset, ledger: Ledger, field: str | None) -> None:

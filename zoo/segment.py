@@ -1,89 +1,116 @@
 """Concept segmentation of a collection, step by step: what operators, the demo and scripts run.
 
-``apply_model`` does the work, a stretch of samples at a time, so that whoever watches can report progress, and
-a run that is cut goes on where it stopped.
+The same comes of it as of ``dataset.apply_model(model, label_field=...)``, sooner: :mod:`pipeline` does the work.
+Whoever watches can report progress, and a run that is cut goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
+from fiftyone.utils.torch import recommend_num_workers
 
 from .engine.concepts import Classes, check_whole, parse_concepts
 from .engine.errors import ConceptError
 from .image_model import Sam3ImageModel
-from .ledger import check, declare, declared, pending
-from .provenance import check_same_question
+from .ledger import declare, declared, pending
+from .pipeline import Progress, run_part
+from .run import Run, check_run
 from .sidebar import show
 from .visual_model import Sam3VisualModel
 
-#: samples between two reports of progress
+__all__ = ["Progress", "build_model", "check_images", "draw", "segment", "suggested_concepts"]
+
+#: samples between two reports of progress of :func:`draw`
 _STRETCH = 32
-
-
-@dataclass(frozen=True)
-class Progress:
-    """``done`` of ``total`` samples, ``failed`` of them with a reason in the ledger; ``instances`` counted."""
-
-    done: int
-    total: int
-    failed: int
-    instances: int
+#: fewer samples than these are not worth that processes are started
+_WORTH_PROCESSES = 64
+#: more of them wait for the database
+_MOST_WRITERS = 4
 
 
 def segment(
     samples: fo.core.collections.SampleCollection, model: Sam3ImageModel, label_field: str = "sam3", *,
-    batch_size: int = 8, num_workers: int = 0, skip_existing: bool = False,
+    batch_size: int = 8, num_workers: int | None = None, writers: int | None = None, skip_existing: bool = False,
 ) -> Iterator[Progress]:
-    """Apply ``model`` to ``samples``, yielding after every stretch of them.
+    """Apply ``model`` to ``samples``, yielding whenever answers have been written.
 
     Args:
         samples: an image dataset or view
         model: the model, with its concepts and its ledger
         label_field: where instances go
         batch_size: images encoded together
-        num_workers: processes that read images
+        num_workers: processes that read images; 0: a thread; ``None``: as many as FiftyOne recommends, but 0 for few
+            samples, and where the network itself needs the CPU
+        writers: processes that write answers; 0: a thread; ``None``: one for every four cores, at most 4, but 0 for few
+            samples
         skip_existing: leave out samples, and on the others concepts, that the ledger already answers for
 
     Yields:
         progress, first with nothing done
 
     Raises:
-        ConceptError: before anything runs: fields that hold something else, a batch size below 1, no images, earlier
-            answers to another question
+        ConceptError: before anything runs: nothing to ask, fields that hold something else, a batch size below 1, no
+            images, earlier answers to another question
+        WriterError: the database refuses to work, or processes that write die; what was written before stays
     """
     check_whole(batch_size, "batch_size", 1)
+    for name, count in (("num_workers", num_workers), ("writers", writers)):
+        if count is not None:
+            check_whole(count, name, 0)
     check_images(samples)
-    dataset = samples._root_dataset
-    check(dataset, model.ledger, label_field)
-    if skip_existing or model.skip_existing:
-        check_same_question(dataset, model.ledger, model.asked_always(), model.about())
+    model.check_asks()
+    dataset, ledger, asks, about = samples._root_dataset, model.ledger, model.questions(), model.about()
+    check_run(
+        dataset, ledger, asks.concepts, asks.prompt_field, asks.examples, about, skip_existing or model.skip_existing,
+        label_field,
+    )
     labels = [c.label for c in model.concepts]
-    declare(dataset, model.ledger, labels, label_field)
-    shown = declared(dataset, model.ledger)
-    show(dataset, model.ledger, labels)
-    before = model.skip_existing
-    model.skip_existing = model.skip_existing or skip_existing
+    todo = pending(samples, labels, ledger) if skip_existing and labels and not asks.prompt_field else samples
+    ids = todo.values("id")
+    run = Run()
+    run.prepare(dataset, ledger, asks.concepts, asks.prompt_field, asks.examples, about)
+    declare(dataset, ledger, labels, label_field)
+    shown = declared(dataset, ledger)
+    show(dataset, ledger, labels)
+    yield Progress(0, len(ids), 0, 0)
+    if not ids:
+        return
     try:
-        todo = pending(samples, labels, model.ledger) if skip_existing and not model.prompt_field else samples
-        ids = todo.values("id")
-        yield Progress(0, len(ids), 0, 0)
-        yield from _in_stretches(dataset, ids, model, label_field, batch_size, num_workers)
-        found = [label for label in declared(dataset, model.ledger) if label not in shown]
-        if found:  # of many concepts, it is known only now which to show
-            show(dataset, model.ledger, found)
+        run.register()
+        run.settle(label_field)
+        yield from run_part(
+            dataset, ids, model, label_field, batch_size=batch_size, num_workers=_readers(num_workers, len(ids), model),
+            writers=_writers(writers, len(ids)), skip_existing=skip_existing, run=run,
+        )  # fmt: skip
     finally:
-        model.skip_existing = before
+        run.finish()
+    found = [label for label in declared(dataset, ledger) if label not in shown]
+    if found:  # of many concepts, it is known only now which to show
+        show(dataset, ledger, found)
+
+
+def _readers(said: int | None, samples: int, model: Sam3ImageModel) -> int:
+    if said is not None:
+        return said
+    return recommend_num_workers() if samples >= _WORTH_PROCESSES and model._using_gpu else 0
+
+
+def _writers(said: int | None, samples: int) -> int:
+    if said is not None:
+        return said
+    return min(_MOST_WRITERS, (os.cpu_count() or 1) // 4) if samples >= _WORTH_PROCESSES else 0
 
 
 def draw(
     samples: fo.core.collections.SampleCollection, model: Sam3VisualModel, label_field: str, *, batch_size: int = 8,
     num_workers: int = 0,
 ) -> Iterator[Progress]:
-    """As :func:`segment`, for a model that draws what is marked, or everything.
+    """As :func:`segment`, for a model that draws what is marked, or everything: by ``apply_model``, a stretch of
+    samples at a time.
 
     Args:
         samples: an image dataset or view
@@ -103,17 +130,10 @@ def draw(
     check_images(samples)
     ids = samples.values("id")
     yield Progress(0, len(ids), 0, 0)
-    yield from _in_stretches(samples._root_dataset, ids, model, label_field, batch_size, num_workers)
-
-
-def _in_stretches(
-    dataset: fo.Dataset, ids: list[str], model: Sam3ImageModel | Sam3VisualModel, label_field: str, batch_size: int,
-    num_workers: int,
-) -> Iterator[Progress]:
     with model:
         for start in range(0, len(ids), max(_STRETCH, batch_size)):
             part = ids[start : start + max(_STRETCH, batch_size)]
-            dataset.select(part, ordered=True).apply_model(
+            samples._root_dataset.select(part, ordered=True).apply_model(
                 model, label_field=label_field, batch_size=batch_size, num_workers=num_workers, progress=False
             )
             totals = model.totals
@@ -126,6 +146,11 @@ def check_images(samples: fo.core.collections.SampleCollection) -> None:
     Raises:
         ConceptError: says what it is
     """
+    if samples._is_patches or samples._is_frames:
+        raise ConceptError(
+            f"This is a view of {'patches' if samples._is_patches else 'frames'}, which are no samples of "
+            f"{samples._root_dataset.name!r}: use the dataset, or a view that selects some of it"
+        )
     if samples.media_type != fo.core.media.IMAGE and len(samples):
         raise ConceptError(
             f"{samples._root_dataset.name!r} holds {samples.media_type} samples; concept segmentation needs images"

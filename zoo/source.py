@@ -32,7 +32,7 @@ _VISUAL = (
 _SEMANTIC = ("classes", "thresholds", "confidence_thresh", "ledger", "cls_token", "operation_mode")
 #: what an image model may do, and what it is told for that
 _IMAGE_MODES = ("concept", "semantic", "visual", "everything")
-_PLACES = ("checkpoint", "device", "dtype")
+_PLACES = ("checkpoint", "device", "dtype", "compile")
 
 
 def download_model(model_name: str, model_path: str) -> None:
@@ -51,7 +51,7 @@ def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) ->
     Args:
         model_name: a key of :data:`MODELS`
         model_path: FiftyOne's marker file; not needed
-        **kwargs: ``checkpoint``, ``device`` and ``dtype`` as for ``load_checkpoint``; the rest as for
+        **kwargs: ``checkpoint``, ``device``, ``dtype`` and ``compile`` as for ``load_checkpoint``; the rest as for
             :class:`Sam3ImageModel`, :class:`Sam3SemanticModel`, :class:`Sam3VisualModel` or :class:`Sam3VideoModel`
 
     Raises:

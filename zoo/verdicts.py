@@ -9,13 +9,9 @@ from typing import Any
 
 import fiftyone as fo
 
-from .engine.prompts import box_iou
-from .marks import corners
+from .scribe import VERDICTS, successor
 
-#: attributes of a label that hold verdicts, as reviews write them (``curation/verified.py``)
-VERDICTS = ("verified", "verified_by", "verified_at", "ai_verified", "ai_verified_by", "ai_confidence")
-#: an instance that is found again has the same box, but for pixels at its border
-SAME = 0.9
+__all__ = ["VERDICTS", "carried"]
 
 
 def carried(before: Any, fields: Iterable[str], asked: Iterable[str], found: list[fo.Detection]) -> list[fo.Detection]:
@@ -34,18 +30,15 @@ def carried(before: Any, fields: Iterable[str], asked: Iterable[str], found: lis
     if held is None:
         return found
     asked, taken, stay = set(asked), set(), []
+    places = [(new.label, new.bounding_box) for new in found]
     for old in held.detections:
         said = {name: old[name] for name in VERDICTS if old.has_field(name) and old[name] is not None}
         if not said or old.label not in asked:
             continue
-        same = [
-            (box_iou(corners(old), corners(new)), -k) for k, new in enumerate(found)
-            if new.label == old.label and k not in taken
-        ]  # fmt: skip
-        overlap, place = max(same, default=(0.0, 0))
-        if overlap >= SAME:
-            new = found[-place]
-            taken.add(-place)
+        place = successor((old.label, old.bounding_box), places, taken)
+        if place is not None:
+            taken.add(place)
+            new = found[place]
             new._id = old._id
             for name, value in said.items():
                 new[name] = value

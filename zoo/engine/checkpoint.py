@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -23,6 +23,7 @@ TINY_NAME = "sam3-tiny"
 #: Meta's weights on the Hugging Face hub; gated
 FACEBOOK = "facebook/sam3"
 
+T = TypeVar("T")
 _DTYPES = {
     "float32": torch.float32, "fp32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16,
 }
@@ -57,6 +58,13 @@ class Checkpoint:
     tracker: TrackerNetwork | None = None
     tracker_config: Any = None
     compile: str | None = None
+    _parts: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def part(self, name: str, make: Callable[[], T]) -> T:
+        """A part made of the model, made once: models of one checkpoint share it, and what was compiled for it."""
+        if name not in self._parts:
+            self._parts[name] = make()
+        return self._parts[name]
 
     @property
     def device(self) -> torch.device:

@@ -22,13 +22,13 @@ from .answers import Answer, Work
 from .asked import Asked, Batch, Decoded, Found, ImageFeatures
 from .budget import pairs_that_fit
 from .checkpoint import Checkpoint
-from .compiling import Compiled
 from .concepts import Concept, check_length
 from .errors import ConceptError
 from .geometry import beside, examples, no_example
 from .mask_head import MaskHead
 from .prompts import VISUAL, Exemplars
-from .queries import QueryDecoder, for_attention, padding_mask
+from .queries import QueryDecoder, padding_mask
+from .reading import PromptReader
 from .results import ConceptResult
 from .survivors import Survivors
 from .transfers import ToHost, ahead, to_device
@@ -68,10 +68,11 @@ class ConceptDetector:
         self.masks_per_chunk = masks_per_chunk
         #: chunks of pairs that are ordered before the answers to an earlier one are awaited: a CPU has nothing from it
         self.lookahead = int(checkpoint.device.type == "cuda")
-        self._vision = VisionEncoder(checkpoint.model, compiled=checkpoint.compile is not None)
-        self._decoder = QueryDecoder(checkpoint.model, compiled=checkpoint.compile == "all")
-        self._fuse = Compiled(self._read) if checkpoint.compile == "all" else self._read
-        self._mask_head = MaskHead(checkpoint.model.mask_decoder)
+        model, whole = checkpoint.model, checkpoint.compile == "all"
+        self._vision = checkpoint.part("vision", lambda: VisionEncoder(model, compiled=checkpoint.compile is not None))
+        self._reader = checkpoint.part("reader", lambda: PromptReader(model, compiled=whole))
+        self._decoder = checkpoint.part("decoder", lambda: QueryDecoder(model, compiled=whole))
+        self._mask_head = checkpoint.part("mask head", lambda: MaskHead(model.mask_decoder))
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (checkpoint.mean, checkpoint.std))
         self._normal = (mean * 255).to(checkpoint.device), (std * 255).to(checkpoint.device)
         self._texts: dict[str, Tensor] = {}
@@ -98,10 +99,7 @@ class ConceptDetector:
         positions = self._vision.positions(vision.levels[-1])
         cls = no_example(model, vision.levels[-1], positions) if self.cls_token else None
         coarse, positions = (t.flatten(2).transpose(1, 2) for t in (vision.levels[-1], positions))
-        first = model.detr_encoder.layers[0]
-        normed = first.layer_norm1(coarse)
-        placed = normed + positions
-        attended = coarse + first.self_attn(query=placed, key=placed, value=normed)[0]
+        attended = self._reader.before(coarse, positions)
         originals = tuple((int(h), int(w)) for h, w in sizes)
         return ImageFeatures(vision.levels, attended, positions, cls, originals, vision.tokens if tokens else None)
 
@@ -307,25 +305,10 @@ class ConceptDetector:
         if any(a.learnt is not None for a in asked):
             prompt_ntc, there = beside(prompt_ntc, there, [a.learnt for a in asked])
         mask_nt = padding_mask(there, device)
-        encoded_npc = self._fuse(features.attended[rows], features.positions, prompt_ntc, mask_nt)
+        encoded_npc = self._reader(features.attended[rows], features.positions, prompt_ntc, mask_nt)
         grid = tuple(features.levels[-1].shape[-2:])
         queries_nqc, boxes_nq4, scores_nq, presence_n = self._decoder(
             encoded_npc, features.positions, grid, prompt_ntc, mask_nt
         )
         numbers = torch.cat([presence_n[:, None], scores_nq, boxes_nq4.flatten(1)], 1)
         return Decoded(asked, ToHost(numbers), queries_nqc, encoded_npc, prompt_ntc, there)
-
-    def _read(self, attended: Tensor, positions: Tensor, prompt: Tensor, prompt_mask: Tensor | None) -> Tensor:
-        """The DETR encoder from its first cross-attention on: pixels ``(N, H * W, C)`` that have read their prompt.
-
-        What ``Sam3DetrEncoder.forward`` does after the self-attention that :meth:`encode_images` did for all prompts.
-        """
-        first, *rest = self.checkpoint.model.detr_encoder.layers
-        readable = for_attention(prompt_mask, attended.shape[1])
-        asking = first.layer_norm2(attended)
-        read, _ = first.cross_attn(query=asking, key=prompt, value=prompt, attention_mask=readable)
-        hidden = attended + read
-        hidden = hidden + first.mlp(first.layer_norm3(hidden))
-        for layer in rest:
-            hidden = layer(hidden, prompt, vision_pos_encoding=positions, prompt_cross_attn_mask=readable)
-        return hidden
