@@ -112,7 +112,7 @@ def test_without_memory_the_stock_way_is_not_run(monkeypatch):
 
 def test_video_benchmark_in_small(tmp_path, capsys):
     threads = torch.get_num_threads()
-    small = "--frames 12 --clip 6 --repeats 1 --json"
+    small = "--frames 12 --clip 6 --repeats 1 --grid 5 --objects 2 --json"
     video.main([*small.split(), str(tmp_path / "numbers.json")])
     assert torch.get_num_threads() == threads
 
@@ -137,7 +137,14 @@ def test_video_benchmark_in_small(tmp_path, capsys):
     assert speed["three_to_one"] == pytest.approx(rows["three"]["ms"] / rows["one"]["ms"])
     assert speed["speed_up"] == pytest.approx(rows["stock"]["ms"] / rows["three"]["ms"])
     assert sum(speed["parts"].values()) == pytest.approx(rows["three"]["ms"]) and min(speed["parts"].values()) > 0
-    assert f"{speed['speed_up']:.2f}x" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{speed['speed_up']:.2f}x" in printed
+
+    grid = report["grid"]
+    assert grid["frames"] == 5 and all(row["followed"] == row["objects"] == 2 for row in grid["rows"])
+    assert [(row["concepts"], row["detect_every"]) for row in grid["rows"]] == [(1, 1), (1, 4), (3, 1), (3, 4)]
+    assert all(row["fps"] == pytest.approx(1e3 / row["ms"]) for row in grid["rows"])
+    assert f"{grid['rows'][3]['ms']:.1f} ({grid['rows'][3]['fps']:.1f})" in printed
 
 
 def test_the_stream_goes_round_and_stays_small():
