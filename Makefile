@@ -17,13 +17,14 @@ BOOT = $(or $(shell for p in $(PYTHON) python3 python3.12 python3.11 python3.10 
 
 export VENV
 
-.PHONY: help demo test test-full test-oldest install lint clean environment system ffmpeg
+.PHONY: help demo test test-full test-oldest bench install lint clean environment system ffmpeg
 
 help:
 	@echo 'make demo         images and clips on which concepts were found, opened in the App (APP=0: just the tables)'
 	@echo 'make test         the tests; the first time, this also sees to a browser and ffmpeg'
 	@echo 'make test-full    the tests that need a full-size checkpoint in memory'
 	@echo 'make test-oldest  the tests against the oldest releases that requirements.txt admits'
+	@echo 'make bench        what it costs here: all tables that need no GPU, a quarter of an hour'
 	@echo 'make install      links this clone into FiftyOne: the plugin, and the zoo model'
 	@echo 'make lint         ruff'
 	@echo 'make clean        removes caches and build/ (to start over entirely, remove $(VENV) too)'
@@ -39,6 +40,9 @@ test-full: environment
 
 test-oldest:
 	@$(MAKE) --no-print-directory test VENV=.venv-oldest PIP_ARGS="-c requirements-oldest.txt $(PIP_ARGS)"
+
+bench: environment
+	@$(PY) -m benchmarks.cpu $(ARGS)
 
 install: environment
 	@$(PY) -m scripts.install
