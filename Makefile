@@ -3,7 +3,7 @@
 #   PYTHON=python3.11   the interpreter .venv is made of (default: the newest of 3.12, 3.11, 3.10 that runs)
 #   PIP_ARGS="..."      added to `pip install`. PyPI's torch for Linux brings the CUDA libraries (5 GB); on a machine
 #                       without a GPU, PIP_ARGS="--extra-index-url <CPU index, see pytorch.org>" takes 1 GB instead.
-#   ARGS="-k harness"   added to pytest
+#   ARGS="-k harness"   added to pytest, which runs in as many processes as there are cores; ARGS="-n 0" is one process
 #   VENV=.venv-other    another environment beside .venv
 
 VENV = .venv
@@ -33,7 +33,7 @@ demo: environment ffmpeg
 	@$(PY) -m emoji_world.demo
 
 test: environment system
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile --max-worker-restart 1 $(ARGS)
 
 test-full: environment
 	@$(PY) -m pytest -m full $(ARGS)

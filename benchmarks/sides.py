@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from itertools import cycle, islice
 from typing import Any
@@ -20,9 +21,9 @@ ROUND = 48
 _OBJECTS, _SIZE = 8, (640, 480)
 
 
-@lru_cache(maxsize=1)
-def one_round() -> list[np.ndarray]:
-    """Eight cars, each going round in a corner of its own; the end is the beginning."""
+@lru_cache(maxsize=2)
+def one_round(objects: int = _OBJECTS) -> list[np.ndarray]:
+    """Eight cars, or the first of them, each going round in a corner of its own; the end is the beginning."""
     from emoji_world.scenes import Placed, backdrop, paint, with_grain
     from emoji_world.vocabulary import THINGS
 
@@ -32,7 +33,7 @@ def one_round() -> list[np.ndarray]:
     images = []
     for t in range(ROUND):
         placed = []
-        for k in range(_OBJECTS):
+        for k in range(objects):
             turn = 2 * np.pi * (t / ROUND + 0.37 * k)
             x = (k % columns + 0.5) * width / columns + 16 * np.cos(turn)
             y = (k // columns + 0.5) * height / 2 + 40 * np.sin(turn)
@@ -43,9 +44,9 @@ def one_round() -> list[np.ndarray]:
     return images
 
 
-def stream(count: int) -> Iterator[tuple[int, np.ndarray]]:
+def stream(count: int, objects: int = _OBJECTS) -> Iterator[tuple[int, np.ndarray]]:
     """``count`` frames, numbered from 1, of cars that go round and round."""
-    return enumerate(islice(cycle(one_round()), count), 1)
+    return enumerate(islice(cycle(one_round(objects)), count), 1)
 
 
 class Ours:
@@ -61,17 +62,22 @@ class Ours:
         settings = TrackerSettings.of(loaded.tracker_config)
         self.tracker = ConceptTracker(ConceptDetector(loaded), loaded.tracker, settings)
 
-    def session(self, phrases: Sequence[str], length: int | None = None) -> Any:
+    def session(self, phrases: Sequence[str], length: int | None = None, detect_every: int = 1) -> Any:
         """A fresh one; the texts are encoded."""
         from zoo.engine.concepts import parse_concepts
         from zoo.engine.session import Session
+        from zoo.engine.tracker import ConceptTracker
 
         self.tracker.detector.encode_phrases(phrases)
-        return Session(self.tracker, parse_concepts(phrases), length)
+        settings = replace(self.tracker.settings, detect_every=detect_every)
+        tracker = ConceptTracker(self.tracker.detector, self.tracker.network, settings)
+        return Session(tracker, parse_concepts(phrases), length)
 
-    def prepared(self, phrases: Sequence[str], count: int) -> Callable[[], tuple[float, float]]:
+    def prepared(
+        self, phrases: Sequence[str], count: int, objects: int = _OBJECTS, detect_every: int = 1
+    ) -> Callable[[], tuple[float, float]]:
         """A pass over ``count`` frames; it gives how many objects were followed and how many masks shown, a frame."""
-        session, frames = self.session(phrases, count), list(stream(count))
+        session, frames = self.session(phrases, count, detect_every), list(stream(count, objects))
 
         def run() -> tuple[float, float]:
             followed, results = 0, []
@@ -89,7 +95,7 @@ class Ours:
         spent = {"encode": 0.0, "detect": 0.0, "follow": 0.0}
         tracker = self.tracker
         parts = [(tracker.detector, "encode_images", "encode"), (tracker.network, "features", "encode")]
-        parts += [(tracker, "detect", "detect")]
+        parts += [(type(tracker), "detect", "detect")]
         parts += [(tracker.network, name, "follow") for name in ("follow", "remember", "from_masks")]
 
         def clocked(method: Callable[..., Any], part: str) -> Callable[..., Any]:

@@ -17,6 +17,9 @@ compared, and why. In the JSON, memory is in MB (10^6 bytes) and times in millis
     ``three_to_one``: three concepts over one, with as many objects; ``three_to_fewer``: over one of them alone, with
     its own objects only; ``speed_up``: transformers over ours, three concepts; ``parts``: ``encode``, ``detect``,
     ``follow`` and ``rest`` of ours; ``frames`` and ``repeats``
+``grid``
+    ``rows``: per number of ``objects`` in sight, ``concepts`` asked, and ``detect_every``: ``ms``, ``fps``, and the
+    objects ``followed``, a frame; ``frames``, each once
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from time import process_time
 from typing import Any
 
 from torch import Tensor
@@ -51,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=5000, help="of the long stream")
     parser.add_argument("--clip", type=int, default=ROUND, help="frames of the clip that is timed")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--grid", type=int, default=20, help="frames of each cell of the last table; 0 leaves it out")
+    parser.add_argument("--objects", type=int, nargs="+", default=[1, 2, 4, 8], help="in that table")
     args = parser.parse_args(argv)
     with one_thread():
         tracker, stock = Ours(args.checkpoint), Stock(args.checkpoint)
@@ -58,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "machine": machine(),
             "memory": measure_memory(tracker, stock, args.frames, min(args.clip, 40)),
             "speed": measure_speed(tracker, stock, args.clip, args.repeats),
+            "grid": measure_grid(tracker, args.grid, args.objects),
         }
     print(tables(report))
     if args.json:
@@ -157,6 +164,26 @@ def measure_speed(ours: Ours, stock: Stock, count: int, repeats: int) -> dict[st
     )  # fmt: skip
 
 
+# ------------------------------------------------------------------------------------------------- (c) what it grows by
+
+
+def measure_grid(ours: Ours, count: int, objects: Sequence[int]) -> dict[str, Any]:
+    """Milliseconds a frame of ``count`` frames with more and more objects, of one concept and of three, where the
+    detector looks at every frame and at every fourth.
+    """
+    rows = []
+    for number in objects if count else ():
+        for phrases in (EVERY, EACH):
+            for every in (1, 4):
+                run = ours.prepared(phrases, count, number, every)
+                start = process_time()
+                followed, _ = run()
+                ms = 1e3 * (process_time() - start) / count
+                cell = dict(objects=number, concepts=len(phrases), detect_every=every)
+                rows.append(dict(cell, followed=followed, ms=ms, fps=1e3 / ms))
+    return dict(rows=rows, frames=count)
+
+
 # ------------------------------------------------------------------------------------------------- for people
 
 _NAMES = {
@@ -203,6 +230,16 @@ def tables(report: dict[str, Any]) -> str:
         f"{verdict(speed['speed_up'], TARGETS['speed_up'], 'x', at_least=True)}",
         "engine, three concepts: " + ", ".join(f"{part} {ms:.1f}" for part, ms in speed["parts"].items()) + " ms",
     ]
+    grid = report["grid"]
+    if grid["rows"]:
+        lines += [
+            "", f"CPU ms a frame (frames a second), {grid['frames']} frames, each once", "",
+            f"{'objects':>8}" + "".join(f"{name:>28}" for name in ("one concept", "three concepts")),
+            f"{'':>8}" + 2 * f"{'each frame':>14}{'every 4th':>14}",
+        ]  # fmt: skip
+    for number in dict.fromkeys(row["objects"] for row in grid["rows"]):
+        cells = [row for row in grid["rows"] if row["objects"] == number]
+        lines.append(f"{number:>8}" + "".join(f"{c['ms']:>8.1f} ({c['fps']:.1f})".rjust(14) for c in cells))
     return "\n".join(lines)
 
 

@@ -2,16 +2,16 @@
 
 A hundred instances a sample, with masks as 1080p images have them. FiftyOne's own way (labels, saved by a
 ``SaveContext``, as ``apply_model`` does) against the pipeline's, in this process and in others, in turns: samples a
-second on the clock, which others' work on the machine moves, and what a core can do, which it does not.
+second on the clock, which others' work on the machine moves, and what a core can do, which it does not. Processes run
+already when the clock starts; how long that takes is said apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import fiftyone as fo
 import numpy as np
+import psutil
 
 from zoo.engine.results import ConceptResult, Instance
 from zoo.labels import to_detections
@@ -62,35 +63,36 @@ def measure(
 
     Returns:
         for each: ``way``; samples a ``second``, median, lowest and highest; those a ``core`` can do, counting the
-        seconds of all processes that write, and those of ``main``, the process that has the model; ``ratio`` to
-        FiftyOne's own way on the clock, and ``core_ratio``, medians over turns
+        seconds of all processes at work; milliseconds a sample of the process that has the model, ``main_ms``; seconds
+        until the first answers are written, ``start``; ``ratio`` to FiftyOne's own way on the clock, and
+        ``core_ratio``. Medians over turns
     """
     answers = [_results(k, instances) for k in range(min(samples, 16))]
-    ways: dict[str, Callable[[fo.Dataset, list[str]], None]] = {"FiftyOne": lambda d, ids: _saved(d, ids, answers)}
-    for count in writers:
-        name = "a thread" if count == 0 else f"{count} process{'es' if count > 1 else ''}"
-        ways[name] = lambda d, ids, count=count: _written(d, ids, answers, count, batch_size)
-    clock: dict[str, list[float]] = {way: [] for way in ways}
-    core: dict[str, list[float]] = {way: [] for way in ways}
-    own: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(repeats):
-        for way, run in ways.items():
-            with _dataset(samples if turn or repeats == 1 else min(samples, batch_size)) as (dataset, ids):
-                started, mine, others = time.perf_counter(), time.process_time(), _children()
-                run(dataset, ids)
-                mine, others = time.process_time() - mine, _children() - others
-                clock[way].append(len(ids) / (time.perf_counter() - started))
-                core[way].append(len(ids) / (mine + others))
-                own[way].append(1000 * mine / len(ids))
-    if repeats > 1:  # the first turn, a short one, warms up
-        clock, core, own = ({way: values[1:] for way, values in held.items()} for held in (clock, core, own))
+    ways: dict[str, int | None] = {"FiftyOne": None}
+    ways |= {_named(count): count for count in writers}
+    rows: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    for turn in range(repeats + 1):
+        for way, count in ways.items():
+            few = batch_size if turn == 0 else samples  # warms up
+            with _dataset(few) as (dataset, ids):
+                if count is None:
+                    spent = _saved(dataset, answers)
+                else:
+                    spent = _written(dataset, ids, answers, count, batch_size)
+            if turn:
+                rows[way].append(dict(
+                    second=few / spent["clock"], core=few / (spent["main"] + spent["others"]),
+                    main_ms=1000 * spent["main"] / few, start=spent["start"],
+                ))  # fmt: skip
+    base = rows["FiftyOne"]
     return [
         {
-            "way": way, "second": median(clock[way]), "lowest": min(clock[way]), "highest": max(clock[way]),
-            "core": median(core[way]), "main_ms": median(own[way]), "ratio": _over(clock[way], clock["FiftyOne"]),
-            "core_ratio": _over(core[way], core["FiftyOne"]),
+            "way": way, **{name: median(row[name] for row in turns) for name in turns[0]},
+            "lowest": min(row["second"] for row in turns), "highest": max(row["second"] for row in turns),
+            "ratio": median(row["second"] / other["second"] for row, other in zip(turns, base, strict=True)),
+            "core_ratio": median(row["core"] / other["core"] for row, other in zip(turns, base, strict=True)),
         }
-        for way in ways
+        for way, turns in rows.items()
     ]  # fmt: skip
 
 
@@ -98,15 +100,15 @@ def table(report: dict[str, Any]) -> str:
     """The report for people."""
     lines = [
         described(report["machine"]), "",
-        f"{report['samples']} samples of {report['instances']} instances, 1080p; {max(1, report['repeats'] - 1)} turns",
+        f"{report['samples']} samples of {report['instances']} instances, 1080p; median of {report['repeats']} turns",
         "",
         f"{'':<14}{'samples/s':>10}{'lowest':>9}{'highest':>9}{'ratio':>7}{'per core':>10}{'ratio':>7}"
-        f"{'ms of main':>12}",
+        f"{'ms of main':>12}{'start':>8}",
     ]
     for row in report["rows"]:
         lines.append(
             f"{row['way']:<14}{row['second']:>10.1f}{row['lowest']:>9.1f}{row['highest']:>9.1f}{row['ratio']:>7.1f}"
-            f"{row['core']:>10.1f}{row['core_ratio']:>7.1f}{row['main_ms']:>12.1f}"
+            f"{row['core']:>10.1f}{row['core_ratio']:>7.1f}{row['main_ms']:>12.1f}{row['start']:>6.1f} s"
         )
     best = max((row for row in report["rows"] if row["way"] != "FiftyOne"), key=lambda row: row["second"])
     big = (report["machine"]["cores"] or 1) >= 16
@@ -118,32 +120,43 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _saved(dataset: fo.Dataset, ids: list[str], answers: list[list[ConceptResult]]) -> None:
+def _saved(dataset: fo.Dataset, answers: list[list[ConceptResult]]) -> dict[str, float]:
     """As the model does within ``apply_model``, and FiftyOne with what it is given."""
-    ledger = Ledger()
-    view = dataset.view()
+    ledger, view = Ledger(), dataset.view()
+    clock, main = time.perf_counter(), time.process_time()
     with fo.core.collections.SaveContext(view, async_writes=True) as context:
         for k, sample in enumerate(view):
             results = answers[k % len(answers)]
             write(sample, ledger, results)
             sample.add_labels(fo.Detections(detections=to_detections(results, SIZE)), label_field="sam3")
             context.save(sample)
+    return dict(clock=time.perf_counter() - clock, main=time.process_time() - main, others=0.0, start=0.0)
 
 
 def _written(
     dataset: fo.Dataset, ids: list[str], answers: list[list[ConceptResult]], count: int, batch_size: int
-) -> None:
+) -> dict[str, float]:
+    """As the pipeline does."""
+    begun = time.perf_counter()
     with Writers(form_of(dataset, Ledger(), "sam3", ["sam3"]), count) as writers:
+        for sample in ids[: 2 * max(count, 1)]:  # one for each process, and one in reserve
+            writers.put(None, [answer_of(sample, LABELS, answers[0], SIZE)])
+        list(writers.drain())
+        start = time.perf_counter() - begun
+        others, clock, main = _spent(writers.pids), time.perf_counter(), time.process_time()
         reasons = []
-        for start in range(0, len(ids), batch_size):
+        for k in range(0, len(ids), batch_size):
             some = [
-                answer_of(sample, LABELS, answers[k % len(answers)], SIZE)
-                for k, sample in enumerate(ids[start : start + batch_size], start)
+                answer_of(sample, LABELS, answers[place % len(answers)], SIZE)
+                for place, sample in enumerate(ids[k : k + batch_size], k)
             ]
             reasons += [reason for one in writers.put(None, some) for reason in one.reasons]
         reasons += [reason for one in writers.drain() for reason in one.reasons]
+        spent = dict(clock=time.perf_counter() - clock, main=time.process_time() - main)
+        others = _spent(writers.pids) - others
     if reasons != [None] * len(ids):
         raise RuntimeError(f"Not everything was written: {reasons}")
+    return dict(spent, others=others, start=start)
 
 
 @contextmanager
@@ -188,14 +201,14 @@ def _blob(draw: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     return mask if mask.any() else np.ones((rows, columns), bool)
 
 
-def _children() -> float:
-    """CPU seconds of all processes that were started here and have ended."""
-    used = os.times()
-    return used.children_user + used.children_system
+def _named(count: int) -> str:
+    return f"{count} process{'es' if count > 1 else ''}" if count else "a thread"
 
 
-def _over(values: Sequence[float], base: Sequence[float]) -> float:
-    return median(a / b for a, b in zip(values, base, strict=True))
+def _spent(pids: Sequence[int]) -> float:
+    """CPU seconds of processes, so far."""
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return sum(one.user + one.system for one in times)
 
 
 if __name__ == "__main__":

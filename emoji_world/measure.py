@@ -118,6 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, help="scenes to measure (500, unless there are --clips)")
     parser.add_argument("--clips", type=int, help="clips to measure")
+    parser.add_argument("--detect-every", type=int, default=1, help="of the clips' frames, those that are detected in")
     parser.add_argument("--tiles", type=int, help="large scenes to measure tiles on")
     parser.add_argument("--prompts", type=int, help="scenes to measure boxes and points on")
     parser.add_argument("--checkpoint", type=Path, default=TINY)
@@ -133,7 +134,7 @@ def main() -> None:
     if args.images or not (args.clips or args.prompts or args.tiles):
         tables.append(measure(detector, args.images or 500).numbers())
     if args.clips:
-        settings = TrackerSettings.of(checkpoint.tracker_config)
+        settings = TrackerSettings.of(checkpoint.tracker_config, dict(detect_every=args.detect_every))
         tables.append(measure_clips(ConceptTracker(detector, checkpoint.tracker, settings), args.clips).numbers())
     if args.prompts:
         tables.append(measure_prompts(checkpoint, args.prompts).numbers())

@@ -69,6 +69,15 @@ class TrackConcepts(foo.Operator):
             label="Track",
             description="Off: single frames, chained by overlap: cheaper, and what hides comes back as another",
         )
+        if ctx.params.get("tracking", True):
+            inputs.int(
+                "detect_every",
+                default=1,
+                min=1,
+                label="Detect in every n-th frame",
+                description="Between them, masklets are followed by memory alone: faster; nothing new begins, and no "
+                "presence is asked",
+            )
         inputs.bool("some_frames", default=False, label="Some of the frames only")
         if ctx.params.get("some_frames"):
             inputs.int("start", default=1, min=1, label="First frame")
@@ -160,7 +169,7 @@ class TrackConcepts(foo.Operator):
             prompt_frame_indices: numbers of the frames whose prompts count
             device: ``None`` takes the best there is
             delegate: queue it for ``fiftyone delegated launch``
-            **settings: of the tracker, by upstream's names, such as ``new_det_thresh``
+            **settings: of the tracker, by upstream's names, such as ``new_det_thresh``; and ``detect_every``
 
         Returns:
             FiftyOne's execution result; in a running event loop, a task of it
@@ -233,6 +242,8 @@ def _settings(params: dict[str, Any]) -> dict[str, Any]:
     window = ("start", "max_frames", "stride", "reverse") if params.get("some_frames", True) else ()
     chosen = {name: params[name] for name in window if params.get(name) is not None}
     tracking = True if params.get("tracking") is None else params["tracking"]
+    if tracking and params.get("detect_every") is not None:
+        chosen["detect_every"] = params["detect_every"]
     # where no threshold is given, the checkpoint has its own
     common = dict(common_settings(params), confidence_thresh=params.get("confidence_thresh"))
     return {**common, "tracking": tracking, **chosen, **prompt_settings(params), **(params.get("settings") or {})}

@@ -9,14 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import psutil
 import pytest
-from support.sandbox import REPOSITORY, Sandbox
+from hypothesis import HealthCheck, settings
+from support.sandbox import OWN_SERVER, REPOSITORY, Sandbox, find_mongod
 
 if TYPE_CHECKING:
     import fiftyone as fo
     from playwright.sync_api import Page
 
 SANDBOX = pytest.StashKey[Sandbox]()
+#: processes of ``-n auto``, and the bytes of memory of each: torch, FiftyOne, a database, and now and then a browser
+MOST_PROCESSES, MEMORY_EACH = 8, 3 * 2**30
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes of ``-n auto``: a core each, and the memory for it.
+
+    Of its own accord pytest-xdist counts physical cores, of which a small machine in a cloud has one for its two, and
+    the machine's instead of those that this process may use.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, MOST_PROCESSES, psutil.virtual_memory().available // MEMORY_EACH))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,14 +39,26 @@ def pytest_configure(config: pytest.Config) -> None:
     # Tiny networks are no quicker on several threads, which spin while they wait for each other: where the machine has
     # something else to do, tests take three times as long. Read when torch is imported, here and in other processes.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # How long an example takes depends on what else runs: what has to be quick has a test that says so.
+    settings.register_profile("calm", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("calm")
+    config.pluginmanager.register(RootIsNoPackage())
     try:
+        if only_hands_out(config):
+            if not os.environ.get(OWN_SERVER):
+                find_mongod()  # said once here, not by each process
+            return
         sandbox = config.stash[SANDBOX] = Sandbox().__enter__()
     except RuntimeError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
     # Not at pytest's end: when the process ends, FiftyOne tidies its database up, and would wait half a minute for a
     # server that is gone. What is registered first runs last.
     atexit.register(sandbox.__exit__)
-    config.pluginmanager.register(RootIsNoPackage())
+
+
+def only_hands_out(config: pytest.Config) -> bool:
+    """Whether this process runs no tests, but leaves them to processes of pytest-xdist, each with its own FiftyOne."""
+    return config.getoption("dist", "no") != "no" and not config.option.collectonly
 
 
 class RootIsNoPackage:

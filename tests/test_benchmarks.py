@@ -8,7 +8,7 @@ import fiftyone as fo
 import pytest
 import torch
 
-from benchmarks import curation, evaluation, video, vocabulary, wordings
+from benchmarks import curation, evaluation, video, vocabulary, wordings, writing
 from benchmarks import image as benchmark
 from benchmarks import subset as subset_benchmark
 from emoji_world.scenes import sample_scene
@@ -52,6 +52,30 @@ def test_vocabulary_benchmark_in_small(tmp_path, capsys):
     assert "40 concepts on one image" in capsys.readouterr().out
 
 
+def test_writing_benchmark_in_small(tmp_path, capsys):
+    datasets = fo.list_datasets()
+    small = "--samples 4 --instances 5 --writers 0 1 --batch-size 2 --repeats 1 --json"
+    writing.main([*small.split(), str(tmp_path / "numbers.json")])
+
+    report = json.loads((tmp_path / "numbers.json").read_text())
+    rows = {row["way"]: row for row in report["rows"]}
+    assert list(rows) == ["FiftyOne", "a thread", "1 process"]
+    assert rows["FiftyOne"]["ratio"] == rows["FiftyOne"]["core_ratio"] == 1
+    for row in rows.values():
+        assert row["highest"] >= row["second"] >= row["lowest"] > 0 and row["core"] > 0
+    assert rows["1 process"]["start"] > 0
+    printed = capsys.readouterr().out
+    assert "a core writes" in printed and f"{rows['a thread']['second']:.1f}" in printed
+    assert fo.list_datasets() == datasets
+
+
+def test_the_masks_that_are_written_are_as_large_as_they_say():
+    masks = [instance.mask for result in writing._results(0, 100) for instance in result.instances]
+    assert len(masks) == 100 and all(mask.any() for mask in masks)
+    assert 24 <= min(min(mask.shape) for mask in masks) and max(max(mask.shape) for mask in masks) <= 220
+    assert 0.5 < sum(mask.mean() for mask in masks) / 100 < 0.9
+
+
 def test_a_missed_target_is_said():
     assert benchmark.verdict(4.0, 5.0, "x") == "  (within 5x)"
     assert benchmark.verdict(5.01, 5.0, "x") == "  (MISSES 5x)"
@@ -88,7 +112,7 @@ def test_without_memory_the_stock_way_is_not_run(monkeypatch):
 
 def test_video_benchmark_in_small(tmp_path, capsys):
     threads = torch.get_num_threads()
-    small = "--frames 12 --clip 6 --repeats 1 --json"
+    small = "--frames 12 --clip 6 --repeats 1 --grid 5 --objects 2 --json"
     video.main([*small.split(), str(tmp_path / "numbers.json")])
     assert torch.get_num_threads() == threads
 
@@ -113,7 +137,14 @@ def test_video_benchmark_in_small(tmp_path, capsys):
     assert speed["three_to_one"] == pytest.approx(rows["three"]["ms"] / rows["one"]["ms"])
     assert speed["speed_up"] == pytest.approx(rows["stock"]["ms"] / rows["three"]["ms"])
     assert sum(speed["parts"].values()) == pytest.approx(rows["three"]["ms"]) and min(speed["parts"].values()) > 0
-    assert f"{speed['speed_up']:.2f}x" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{speed['speed_up']:.2f}x" in printed
+
+    grid = report["grid"]
+    assert grid["frames"] == 5 and all(row["followed"] == row["objects"] == 2 for row in grid["rows"])
+    assert [(row["concepts"], row["detect_every"]) for row in grid["rows"]] == [(1, 1), (1, 4), (3, 1), (3, 4)]
+    assert all(row["fps"] == pytest.approx(1e3 / row["ms"]) for row in grid["rows"])
+    assert f"{grid['rows'][3]['ms']:.1f} ({grid['rows'][3]['fps']:.1f})" in printed
 
 
 def test_the_stream_goes_round_and_stays_small():

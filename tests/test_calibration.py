@@ -309,7 +309,7 @@ def test_it_cannot_be_changed() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_many_pairs(method) -> None:
     scores, there = world(100_000)
-    start = time.perf_counter()
+    start = time.process_time()
     calibrated = fit(scores, there, method)(scores)
-    assert time.perf_counter() - start < 3  # some 0.1 s
+    assert time.process_time() - start < 3  # some 0.1 s
     assert expected_calibration_error(calibrated, there) < 0.01

@@ -379,7 +379,8 @@ def test_a_mask_of_which_others_claim_most_is_not_remembered():
 
 def test_defaults_are_upstreams():
     config, ours = Sam3VideoConfig(), TrackerSettings()
-    names = [f.name for f in fields(ours) if f.name not in ("forget_after", "correct_with_detections", "reidentify")]
+    own = ("forget_after", "correct_with_detections", "reidentify", "detect_every")
+    names = [f.name for f in fields(ours) if f.name not in own]
     assert len(names) == 20
     assert {n: getattr(ours, n) for n in names} == {n: getattr(config, n) for n in names}
     assert TrackerSettings.of(config) == ours and not ours.correct_with_detections

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support.scripts import SIDE, Actor, Script, frames
 from torch import Tensor
 
+from zoo.engine.association import pairwise_iou
 from zoo.engine.concepts import parse_concepts
 from zoo.engine.reidentify import Whereabouts, identify, looks, places, settle
 
@@ -91,7 +92,9 @@ WEST = [(t, box(46 - 2.0 * t, 20)) for t in range(6)]  # at 36, going left
 
 def whose(detections, tracks, known, step=12, faces=None):
     faces = torch.stack([HERE] * len(detections)) if faces is None else faces
-    return identify(masks(*detections), faces, masks(*tracks), known, step, 0.1)
+    found = masks(*detections)
+    iou = pairwise_iou(found, masks(*tracks)).numpy()
+    return identify(iou, places(found), CELLS, faces, known, step, 0.1)
 
 
 def test_two_that_passed_each_other_are_who_they_were():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -72,6 +74,44 @@ with Sandbox() as sandbox:
 
     _, alive = psutil.wait_procs([mongod], timeout=30)
     assert not alive
+
+
+def test_each_process_has_a_database_of_its_own(tmp_path):
+    """And the one that hands out the tests has none."""
+    test = """
+import json, os, pathlib, psutil
+
+def test_it(sandbox, worker_id):
+    above = psutil.Process(os.getppid()).children()
+    told = [sandbox.uri, sandbox.database, str(sandbox.root), [process.name() for process in above]]
+    pathlib.Path(__file__).with_name(f"{worker_id}.json").write_text(json.dumps(told))
+"""
+    for name in ("a", "b"):
+        (tmp_path / f"test_{name}.py").write_text(test)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for name in ("PYTEST_XDIST_WORKER", "TEST_DATABASE_URI"):
+        environment.pop(name, None)
+
+    options = ["-p", "conftest", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", f"--rootdir={tmp_path}"]
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, *options, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    told = [json.loads((tmp_path / f"gw{k}.json").read_text()) for k in range(2)]
+    uris, databases, roots, above = zip(*told, strict=True)
+    assert len(set(uris)) == len(set(databases)) == len(set(roots)) == 2
+    assert "mongod" not in above[0] + above[1]
+    assert not any(Path(root).exists() for root in roots)
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "processes"), [(1, 64, 1), (2, 16, 2), (6, 64, 6), (64, 512, 8), (8, 7, 2), (4, 1, 1)]
+)
+def test_processes_for_tests_have_a_core_and_memory_each(pytestconfig, monkeypatch, cores, gigabytes, processes):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=gigabytes * 2**30))
+
+    assert pytestconfig.hook.pytest_xdist_auto_num_workers(config=pytestconfig) == processes
 
 
 @pytest.mark.browser

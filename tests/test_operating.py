@@ -259,9 +259,9 @@ def test_the_seed_decides() -> None:
 def test_speed(pairs, seconds) -> None:
     """A tenth of this is usual."""
     scores, there = world(pairs)
-    start = time.perf_counter()
+    start = time.process_time()
     operating_point(scores, there)
-    assert time.perf_counter() - start < seconds
+    assert time.process_time() - start < seconds
 
 
 @pytest.mark.parametrize(

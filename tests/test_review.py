@@ -530,6 +530,7 @@ WORKER = """
     print("ready", flush=True)
     sys.stdin.readline()
     while items := next_items(dataset, review, reviewer=sys.argv[2], n=3):
+        print("claimed", flush=True)
         for item in items:
             done = answer(dataset, item, len(said) % 2 == 0, reviewer=sys.argv[2])
             said[item.key] = done.verdict
@@ -549,6 +550,8 @@ def test_two_processes_share_a_queue_and_lose_nothing(new_dataset):
         first = next_items(dataset, review, reviewer="ana", n=3)
         other.stdin.write("go\n")
         other.stdin.flush()
+        # else a busy machine may let one of the two answer everything
+        assert any(line == "claimed\n" for line in other.stdout)
         while items := first or next_items(dataset, review, reviewer="ana", n=3):
             first = []
             for item in items:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fiftyone as fo
@@ -17,6 +18,7 @@ import zoo.video_run
 from zoo.engine.errors import ConceptError
 from zoo.footage import Window, footage_of
 from zoo.frame_store import FrameStore
+from zoo.ledger import Ledger, answered, pending, recorded
 from zoo.provenance import run_info
 from zoo.track import TrackProgress, track
 
@@ -559,3 +561,48 @@ def test_frames_count_as_answered_when_their_run_came_to_its_end(reel):
     store.begin(["dog"], [2, 3])
     assert [sorted(kept["presence"]) for kept in frames_of(reel)[0].values()] == [["dog"], [], [], ["dog"]]
     assert reel.values("sam3_masklets") == [None] and store.answered(["dog"]) == {"dog": set()}
+
+
+def test_a_frame_that_was_followed_and_not_asked_is_done(reel):
+    """It has a count, and no presence; the video's presence is of the frames that were asked."""
+    (footage,) = footage_of(reel)
+    store, ledger = FrameStore(footage, "sam3", "sam3"), Ledger(frames=True)
+    results = [
+        r if r.number % 3 == 1 else replace(r, concepts=tuple(
+            replace(c, presence=None, object_score=None, instances=tuple(
+                replace(i, presence=None, object_score=None) for i in c.instances
+            )) for c in r.concepts
+        ))
+        for r in films.follow(footage.open(Window()), scripted(["dog"]).concepts)
+    ]
+    reel.compute_metadata()
+    assert len(pending(reel, ["dog"], ledger)) == 1
+    store.begin(["dog"], range(1, LENGTH + 1))
+    store.write(results)
+    store.finish(["dog"], None)
+
+    assert store.answered(["dog"])["dog"] == set(range(1, LENGTH + 1))
+    assert len(pending(reel, ["dog"], ledger)) == 0 == len(pending(reel, ["dog"]))
+    frames = reel.first().frames
+    assert all(answered(frames[n], ledger) == {"dog"} for n in range(1, LENGTH + 1))
+    assert [n for n in frames if "dog" in recorded(frames[n], ledger)] == [1, 4, 7, 10]
+    assert reel.values("sam3_presence.dog") == [max(films.presence("dog", n) for n in (1, 4, 7, 10))]
+    whole, asked = (films.seen("dog", n) for n in (2, 1))
+    assert len(frames[2]["sam3"].detections) == len(whole) == len(asked)
+    (masklet,) = reel.first()["sam3_masklets"].detections
+    assert masklet.frames_seen == sum(bool(films.seen("dog", n)) for n in range(1, LENGTH + 1))
+    assert masklet.presence == max(films.presence("dog", n) for n in (1, 4, 7, 10) if films.seen("dog", n))
+
+    # a run that resumes has nothing to do; with another stride it is another question
+    model = scripted(["dog"])
+    assert [p.skipped for p in go(reel, model, skip_existing=True)][-1] == 1
+
+
+def test_runs_from_before_there_was_a_stride_are_gone_on_with(reel):
+    go(reel, scripted(["dog"]))
+    info = reel.get_run_info("sam3")
+    assert info.config.concepts["dog"]["tracker"].pop("detect_every") == 1
+    reel.update_run_config("sam3", info.config)
+    assert go(reel, scripted(["dog"]), skip_existing=True)[-1].skipped == 1
+    with pytest.raises(ConceptError, match="'detect_every': 1.*'detect_every': 3"):
+        go(reel, scripted(["dog"], detect_every=3), skip_existing=True)

@@ -517,6 +517,8 @@ def test_images_are_not_for_this_model(tmp_path, new_dataset):
         (["dog"], {"hotstart_delay": -1}, "hotstart_delay must be .* got -1"),
         (["dog"], {"hotstart_delay": 3}, "hotstart_unmatch_thresh=8 can never be reached"),
         (["dog"], {"forget_after": 0}, "forget_after must be .* got 0"),
+        (["dog"], {"detect_every": 0}, "detect_every must be .* got 0"),
+        (["dog"], {"detect_every": 2, "tracking": False}, "cannot do with detect_every=2: leave out one"),
         (["dog"], {"speed": 2}, "Unknown tracker setting 'speed': there are .*hotstart_delay"),
     ],
 )

@@ -135,7 +135,7 @@ def test_pending_and_what_was_asked(wide):
     assert len(pending(wide, MANY)) == 0
     assert len(pending(wide, ["thing 99", "new"])) == 4
     sample = wide.last()
-    sample["sam3_presence"] = document_of({"thing 1": 0.5})
+    sample["sam3_presence"], sample["sam3_count"] = document_of({"thing 1": 0.5}), document_of({"thing 1": 1})
     sample.save()
     assert pending(wide, ["thing 1"]).values("id") == []
     assert pending(wide, ["thing 99"]).values("id") == [sample.id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import queue
 import signal
@@ -292,6 +293,21 @@ def foo_client() -> Any:
     import fiftyone.core.odm as odm
 
     return odm.get_db_client()
+
+
+def test_a_fork_of_this_process_does_not_keep_it(dataset, form):
+    """As a data loader's processes are, which have a copy of the pipe."""
+    writers = Writers(form, 1)
+    (pid,) = writers.pids
+    fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    fork.start()
+    try:
+        started = time.monotonic()
+        writers.close()
+        assert not alive(pid) and time.monotonic() - started < 8
+    finally:
+        fork.kill()
+        fork.join()
 
 
 def test_interrupts_are_for_whoever_gives_the_orders(dataset, form):

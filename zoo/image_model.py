@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import fiftyone as fo
-import torch
 
-from .answering import Answering, tried_apart
+from .answering import Answering
 from .asking import Asking
 from .config import Sam3Config, parse_settings
 from .embedding import Embedding
 from .engine.checkpoint import Checkpoint
 from .engine.concepts import Classes, Concept, check_fraction
-from .engine.conflicts import ConflictSettings, settled
+from .engine.conflicts import ConflictSettings
 from .engine.detector import ConceptDetector
 from .engine.errors import ConceptError
 from .engine.results import ConceptResult
-from .engine.tiles import TileSettings, detect_tiled
-from .engine.tiles import tiles as places_of
+from .engine.tiles import TileSettings
 from .examples import Examples
 from .exemplar_bank import parse_bank
 from .inputs import Loaded
@@ -31,9 +29,10 @@ from .landing import Reply
 from .ledger import Ledger, answered, write, write_error
 from .questions import Question, Questions
 from .run import Refused, Run
+from .streaming import Streaming
 
 
-class Sam3ImageModel(Embedding, Asking, Answering):
+class Sam3ImageModel(Embedding, Streaming, Asking, Answering):
     """Finds every instance of every concept, and keeps the presence of each concept, found or not.
 
     Finds ``Detections`` with masks, which ``apply_model`` stores in ``label_field``; writes the ledger's fields
@@ -175,52 +174,6 @@ class Sam3ImageModel(Embedding, Asking, Answering):
         run.count(found.values(), len(samples), sum(error is not None for error in errors))
         return replies
 
-    def stream(
-        self, batches: Iterable[tuple[Sequence[Loaded], Sequence[Question]]]
-    ) -> Iterator[list[list[ConceptResult] | str]]:
-        """Answers of batches, in order. May ask for a few batches before it gives the answers of the first.
-
-        Args:
-            batches: images, as :class:`LoadImage` made them, all readable; and what is asked of each, at least one
-                concept. A batch may be empty
-
-        Yields:
-            for each image of a batch its results, in the order of its concepts, or why it failed
-        """
-        for images, questions in batches:
-            yield self._tried(images, questions)
-
-    def _tried(self, images: Sequence[Loaded], questions: Sequence[Question]) -> list[list[ConceptResult] | str]:
-        errors: list[str | None] = [None] * len(images)
-        places = range(len(images))
-        found = tried_apart(
-            places, lambda some: self._detect([images[k] for k in some], [questions[k] for k in some]), errors
-        )
-        return [found[k] if k in found else errors[k] or "" for k in places]
-
-    def _detect(self, images: Sequence[Loaded], questions: Sequence[Question]) -> list[list[ConceptResult]]:
-        limits = dict(threshold=self.config.confidence_thresh, floor=self.floor)
-        asked = [[c for c in question.concepts if c.label not in question.exemplars] for question in questions]
-        beside = self.bank.beside(self.detector, [_whole(image) for image in images], asked, **limits)
-        rest = [
-            tuple(c for c in question.concepts if c.label not in beside[k]) for k, question in enumerate(questions)
-        ]
-        pixels, sizes, _ = zip(*(_whole(image) for image in images), strict=True)
-        features = self.detector.encode_images(torch.stack(pixels), sizes)
-        shown = [question.exemplars for question in questions]
-        more: dict[str, Any] = dict(exemplars=shown) if any(shown) else {}
-        if self.bank and self.bank.transfer == "tokens":
-            more["learnt"] = self.bank.tokens(self.detector)
-        found = self.detector.detect(features, rest, **limits, **more)
-        for k, question in enumerate(questions):
-            if images[k][0].ndim == 4:
-                squares, size, _ = images[k]
-                places = places_of(size, self.tiles)
-                found[k] = detect_tiled(self.detector, squares[1:], places, size, found[k], rest[k], **limits)
-            answers = {r.label: r for r in found[k]} | beside[k]
-            found[k] = settled([answers[concept.label] for concept in question.concepts], self.conflicts)
-        return found
-
     # ---------------------------------------------------------------- what to ask
 
     def _prompt_field(self) -> str | None:
@@ -248,12 +201,6 @@ class Sam3ImageModel(Embedding, Asking, Answering):
                 'No concepts to look for: load the model with classes=["red baseball cap", "fire truck"], or give '
                 "prompt_field=... with phrases for each sample, or box_prompt_field=... with examples"
             )
-
-
-def _whole(image: Loaded) -> Loaded:
-    """An image without its tiles."""
-    pixels, size, error = image
-    return pixels[0] if pixels.ndim == 4 else pixels, size, error
 
 
 def _detections(results: Sequence[ConceptResult], size: tuple[int, int]) -> fo.Detections:

@@ -286,13 +286,13 @@ def recorded(document: Any | None, ledger: Ledger) -> set[str]:
 
 
 def answered(document: Any | None, ledger: Ledger) -> set[str]:
-    """Concepts whose instances were looked for in a sample or frame: it has a presence and a count of them. A model
-    that draws regions asks for presence alone. Where no counts are kept at all, presence says it.
+    """Concepts whose instances were looked for in a sample or frame: it has a count of them. A model that draws regions
+    asks for presence alone, and a tracker follows instances through frames in which it asks for no presence. Where no
+    counts are kept at all, presence says it.
     """
-    asked = recorded(document, ledger)
     if document is None or not document.has_field(ledger.count):
-        return asked
-    return asked & counts_of(document, ledger).keys()
+        return recorded(document, ledger)
+    return set(counts_of(document, ledger))
 
 
 def counts_of(document: Any | None, ledger: Ledger) -> dict[str, int]:
@@ -305,11 +305,11 @@ def pending(
 ) -> fo.DatasetView:
     """The samples on which instances of at least one of ``labels`` have not been looked for yet.
 
-    "Done, nothing found" is a presence, and a count of 0, and is not pending. On videos, a sample is pending while any
-    of its frames is.
+    "Done, nothing found" is a count of 0, and is not pending, whether or not presence was asked (a tracker need not ask
+    in every frame); a presence without a count is. On videos, a sample is pending while any of its frames is.
     """
     schema = ledger.schema(samples)
-    fields = [f"{kind}.{field_of(label)}" for label in labels for kind in (ledger.presence, ledger.count)]
+    fields = [f"{ledger.count}.{field_of(label)}" for label in labels]
     if not fields or ledger.presence not in schema or ledger.count not in schema:
         return samples.view() if fields else samples.limit(0)
     missing = F.any([F(f) == None for f in fields])  # noqa: E711 - an expression, not a comparison

@@ -22,6 +22,8 @@ _QUESTION = {
     "cls_token": "cls_token", "tracker": "the tracker's settings",
     "prompts": "prompts", "conflicts": "conflicts settled by", "tiles": "tiles",
 }
+#: settings that came later, and what earlier runs did
+_LATER = {"tracker": {"detect_every": 1}}
 
 
 def start_run(dataset: fo.Dataset, ledger: Ledger, concepts: Iterable[Concept], about: Mapping[str, Any]) -> None:
@@ -249,6 +251,8 @@ def _setting(entry: Mapping[str, Any], name: str) -> Any:
     value = entry.get(name)
     if name == "threshold" and value is None:
         return entry.get("confidence_thresh")
+    if name in _LATER and value is not None:
+        return {**_LATER[name], **value}
     return list(value) if name == "phrases" else value
 
 

@@ -209,6 +209,8 @@ def _serve() -> None:
             order = pickle.load(orders)
         except EOFError:
             return
+        if order is None:
+            return
         try:
             if scribe is None:
                 scribe = Scribe(**order)

@@ -16,7 +16,7 @@ from .engine.concepts import Classes, Concept
 from .engine.detector import ConceptDetector
 from .engine.errors import ConceptError, VideoError
 from .engine.frames import Frames
-from .engine.overlap_tracker import OverlapTracker
+from .engine.overlap_tracker import OverlapTracker, check_chained
 from .engine.prompts import Prompts
 from .engine.results import FrameResult
 from .engine.session import Frame
@@ -74,6 +74,8 @@ class Sam3VideoModel(Asking, fom.Model, fom.SamplesMixin):
         Asking.__init__(self, ConceptDetector(checkpoint, cls_token=cls_token), classes, thresholds, limit)
         if not isinstance(tracking, bool):
             raise ConceptError(f"tracking must be True or False, got {tracking!r}")
+        if not tracking:
+            check_chained(self.settings)
         self.window = Window(start, max_frames, stride, reverse)
         self.tracking = tracking
         self._prompting = Prompting(

@@ -59,15 +59,13 @@ class Writers:
     Args:
         form: of :func:`form_of`
         count: how many processes; 0: a thread of this one
-        ahead: most batches that are not written yet, more of which :meth:`put` waits for; ``None``: two for each
-            process, and one
 
     Raises:
         WriterError: by any method: a process died twice over the same answers, or the database refuses to work
     """
 
-    def __init__(self, form: dict[str, Any], count: int = 0, ahead: int | None = None) -> None:
-        self._most = ahead or 2 * max(count, 1) + 1
+    def __init__(self, form: dict[str, Any], count: int = 0) -> None:
+        self._most = 2 * max(count, 1) + 1  # batches on their way: one is written while the next travels
         self._open = 0
         self._orders: queue.Queue = queue.Queue()
         self._replies: queue.Queue = queue.Queue()
@@ -195,6 +193,7 @@ class _Process:
         if self._process is None:
             return
         with contextlib.suppress(OSError):
+            self._send(None)  # the end of the pipe would say so, too, unless this process has been forked meanwhile
             self._process.stdin.close()
         try:
             self._process.wait(_PATIENCE)

@@ -20,7 +20,8 @@ from pathlib import Path
 from . import processes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LOGS = REPOSITORY / "build" / "logs"
+#: of this process's own, where tests run in several
+LOGS = REPOSITORY / "build" / "logs" / os.environ.get("PYTEST_XDIST_WORKER", "")
 
 #: Run the tests on a server of your own. The tests use a database of their own on it, and drop it.
 OWN_SERVER = "TEST_DATABASE_URI"

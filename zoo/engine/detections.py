@@ -13,13 +13,14 @@ from .concepts import Concept
 from .detector import Asked, ConceptDetector, ImageFeatures
 from .prompts import VISUAL, Exemplars
 from .tracker_settings import TrackerSettings
+from .transfers import rows_of
 
 
 @dataclass(frozen=True)
 class Detected:
-    """The detections of one frame, of all concepts: ``masks`` logits ``(N, h, w)``, ``confidences`` ``(N,)``, and for
-    each its ``scores`` before presence, ``concepts`` and ``phrases``; ``presences`` and ``best`` object scores per
-    concept, found or not, and ``None`` where it was not asked.
+    """The detections of one frame, of all concepts: ``masks`` logits ``(N, h, w)``, on the network's device, and on the
+    host ``confidences`` ``(N,)``, and for each its ``scores`` before presence, ``concepts`` and ``phrases``;
+    ``presences`` and ``best`` object scores per concept, found or not, and ``None`` where it was not asked.
     """
 
     masks: Tensor
@@ -35,12 +36,12 @@ class Detected:
         return self.presences[concept] is not None
 
     def only(self, rows: Sequence[int]) -> Detected:
-        """Some of the detections."""
-        if len(rows) == len(self.scores):
+        """Some of the detections, in this order."""
+        if list(rows) == list(range(len(self.scores))):
             return self
         kept = list(rows)
         return replace(
-            self, masks=self.masks[kept], confidences=self.confidences[kept],
+            self, masks=rows_of(self.masks, kept), confidences=rows_of(self.confidences, kept),
             scores=tuple(self.scores[k] for k in kept), concepts=tuple(self.concepts[k] for k in kept),
             phrases=tuple(self.phrases[k] for k in kept),
         )
@@ -59,7 +60,7 @@ def detect(
         settings: the thresholds
         side: of the network's masks, in cells
         exemplars: of this frame, by concept
-        everywhere: if not, ask only concepts that have an example here
+        everywhere: if not, ask only concepts that have an example here; the others have no presence then
     """
     exemplars = {k: e for k, e in (exemplars or {}).items() if e.shows}
     limit = settings.score_threshold_detection
@@ -77,23 +78,17 @@ def detect(
         if len(answer.confidences):
             found.append(answer)
     found.sort(key=lambda a: a.asked.concept)
-    masks, confidences = [torch.zeros(0, side, side, device=detector.checkpoint.device)], []
-    scores: list[float] = []
-    owners: list[int] = []
-    phrases: list[str] = []
-    for k in dict.fromkeys(a.asked.concept for a in found):
-        answers = [a for a in found if a.asked.concept == k]
-        own_masks = torch.cat([a.masks for a in answers])
-        own = torch.cat([a.confidences for a in answers])
-        said = [a.asked.phrase for a in answers for _ in range(len(a.confidences))]
-        raw = torch.cat([a.scores for a in answers]).tolist()
-        kept = without_duplicates(own_masks > 0, own, settings.det_nms_thresh)
-        masks.append(own_masks[kept])
-        confidences.append(own[kept])
-        scores += [raw[j] for j in kept]
-        phrases += [said[j] for j in kept]
-        owners += [k] * len(kept)
-    together = torch.cat(confidences) if confidences else masks[0].new_zeros(0)
-    return Detected(
-        torch.cat(masks), together, tuple(scores), tuple(owners), tuple(phrases), tuple(presences), tuple(best)
+    owners = tuple(a.asked.concept for a in found for _ in range(len(a.confidences)))
+    if not owners:
+        nothing = torch.zeros(0, side, side, device=detector.checkpoint.device)
+        return Detected(nothing, torch.zeros(0), (), (), (), tuple(presences), tuple(best))
+    together = Detected(
+        torch.cat([a.masks for a in found]),
+        torch.cat([a.confidences for a in found]),
+        tuple(torch.cat([a.scores for a in found]).numpy().tolist()),
+        owners,
+        tuple(a.asked.phrase for a in found for _ in range(len(a.confidences))),
+        tuple(presences),
+        tuple(best),
     )
+    return together.only(without_duplicates(together.masks > 0, together.confidences, settings.det_nms_thresh, owners))

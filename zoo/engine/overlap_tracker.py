@@ -7,6 +7,7 @@ also the baseline that :class:`~.tracker.ConceptTracker` has to beat.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,13 +15,17 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from .ahead import encode_ahead, read_ahead
+from .asked import ImageFeatures
 from .association import mended, pairwise_iou
 from .concepts import Concept
-from .images import to_square
-from .masks import carved, crop_masks
+from .errors import ConceptError
+from .masks import carved
+from .packing import cropping
 from .results import FrameResult, TrackedConcept, TrackedInstance
-from .session import Frame
+from .session import Frame, Squeezed
 from .tracker import ConceptTracker
+from .tracker_settings import TrackerSettings
 
 
 @dataclass
@@ -41,27 +46,39 @@ class OverlapTracker:
         tracker: whose detector and settings to use: ``score_threshold_detection``, ``det_nms_thresh``,
             ``assoc_iou_thresh`` (overlap from which two detections are one object), ``max_trk_keep_alive`` (frames that
             an object may be missed), ``fill_hole_area``
+
+    Raises:
+        ConceptError: ``detect_every`` is not 1: in a frame without detections there is nothing to chain
     """
 
     def __init__(self, tracker: ConceptTracker) -> None:
+        check_chained(tracker.settings)
         self._tracker = tracker
+
+    def _encoded(self, frames: Iterable[Frame]) -> Iterator[tuple[int, tuple[int, int], ImageFeatures]]:
+        """Number, size and features of each frame, ready when they are needed; see :mod:`ahead`."""
+        detector = self._tracker.detector
+
+        def encode(frame: Squeezed) -> tuple[int, tuple[int, int], ImageFeatures]:
+            return frame.number, frame.size, detector.encode_images(frame.pixels, [frame.size])
+
+        with closing(read_ahead(frames, self._tracker.squeeze)) as squeezed:
+            yield from encode_ahead(squeezed, encode, torch.device(detector.checkpoint.device))
 
     @torch.inference_mode()
     def track(
         self, frames: Iterable[Frame], concepts: Sequence[Concept], *, length: int | None = None
     ) -> Iterator[FrameResult]:
         """As :meth:`ConceptTracker.track`, at once."""
-        detector, settings = self._tracker.detector, self._tracker.settings
+        settings = self._tracker.settings
         alive: list[_Last] = []
         numbered = 0
-        for step, (number, image) in enumerate(frames):
-            size = image.shape[:2]
-            pixels = to_square(image, detector.checkpoint.side)[None]
-            detected = self._tracker.detect(detector.encode_images(pixels, [size]), concepts)
+        for step, (number, size, features) in enumerate(self._encoded(frames)):
+            detected = self._tracker.detect(features, concepts)
             alive = [a for a in alive if step - a.step <= settings.max_trk_keep_alive]
             there = detected.masks > 0
             owners = _assigned(there, detected.concepts, alive, settings.assoc_iou_thresh)
-            crops = crop_masks(mended(detected.masks, settings.fill_hole_area), size, 0.0)
+            crops = cropping(mended(detected.masks, settings.fill_hole_area), size, 0.0)()
             found: list[list[TrackedInstance]] = [[] for _ in concepts]
             for k, (corner, mask) in enumerate(crops):
                 if not mask.size:
@@ -81,6 +98,19 @@ class OverlapTracker:
                 TrackedConcept(c.label, detected.presences[k], detected.best[k], _apart(found[k]))
                 for k, c in enumerate(concepts)
             ))
+
+
+def check_chained(settings: TrackerSettings) -> None:
+    """Refuse settings under which detections cannot be chained.
+
+    Raises:
+        ConceptError: ``detect_every`` is not 1
+    """
+    if settings.detect_every != 1:
+        raise ConceptError(
+            f"tracking=False has nothing but detections, and cannot do with detect_every={settings.detect_every}: "
+            "leave out one of the two"
+        )
 
 
 def _assigned(masks: Tensor, concepts: Sequence[int], alive: Sequence[_Last], least: float) -> dict[int, _Last]:

@@ -18,6 +18,7 @@ from .masks import crop_masks
 from .results import TrackedInstance
 from .tracker_network import NO_OBJECT, Seen, TrackerFeatures
 from .tracks import Track, recollections
+from .transfers import fetch, rows_of
 
 if TYPE_CHECKING:
     from .session import Session
@@ -71,7 +72,8 @@ class Pointing:
         others = [k for k in range(len(self._session.tracks)) if k not in given]
         if not front or not others:
             return seen
-        overlaps = pairwise_iou(seen.masks[others] > 0, torch.stack([mask for _, mask in front])) >= _SAME_OBJECT
+        lying = rows_of(seen.masks, others) > 0
+        overlaps = fetch(pairwise_iou(lying, torch.stack([mask for _, mask in front])))[0] >= _SAME_OBJECT
         masks = seen.masks.clone()
         for j, (concept, _) in enumerate(front):
             for i, k in enumerate(others):

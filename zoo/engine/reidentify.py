@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .association import pairwise_iou
 from .prompts import box_iou
+from .transfers import fetch
 
 #: sightings that tell an object's size, and of these the last, which tell its way
 _REMEMBERED, _RECENT = 12, 4
@@ -40,6 +40,8 @@ _KEEP = 2.0
 _STILL = 0.5
 #: how many widths off its way an object may be at all, and for each frame since it was seen
 _STEP, _PACE = 0.75, 1.0
+#: the same between two looks of the detector, where only the tracker says where it is
+_LEAP, _DRIFT = 0.75, 0.25
 #: more than this is never the same object
 _WORST = 2.5
 #: how far off its way counts at most: an object that was gone for long may come from anywhere
@@ -52,8 +54,8 @@ Place = tuple[float, float, float, float]
 @dataclass
 class Whereabouts:
     """What is known of one masklet's way: ``seen``: step and box ``x0, y0, x1, y1`` in cells; ``looks``: ``(C,)``, the
-    mean feature under its masks, a unit vector; ``steady``: step at which it last had a detection of its own;
-    ``before``: what was known of it when it was lost, and ``returned``: the step at which it was found again.
+    mean feature under its masks, a unit vector, on the host; ``steady``: step at which it last had a detection of its
+    own; ``before``: what was known of it when it was lost, and ``returned``: the step at which it was found again.
     """
 
     seen: deque[tuple[int, Place]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -61,6 +63,7 @@ class Whereabouts:
     steady: int = -1
     before: Whereabouts | None = None
     returned: int = -1
+    _size: tuple[float, float] | None = None
 
     def found_again(self, step: int) -> None:
         """Keep what was known before."""
@@ -69,7 +72,7 @@ class Whereabouts:
     def note(self, step: int, place: Place, looks: Tensor) -> None:
         """It was seen, by a detection."""
         self.seen.append((step, place))
-        self.steady = step
+        self.steady, self._size = step, None
         width, height = self.size
         if self.looks is None:
             self.looks = looks
@@ -80,7 +83,10 @@ class Whereabouts:
     @property
     def size(self) -> tuple[float, float]:
         """Width and height of the whole object, in cells."""
-        return tuple(float(np.percentile([p[d + 2] - p[d] for _, p in self.seen], 80)) for d in (0, 1))
+        if self._size is None:  # asked for often, and dear
+            width, height = np.percentile([(p[2] - p[0], p[3] - p[1]) for _, p in self.seen], 80, axis=0).tolist()
+            self._size = width, height
+        return self._size
 
     def expected(self, step: int, side: int) -> tuple[float, float]:
         """Where its centre would be by now, had it gone on straight; no further than just outside the frame."""
@@ -126,10 +132,22 @@ class Whereabouts:
 
 def places(masks: Tensor) -> list[Place]:
     """The box ``x0, y0, x1, y1`` of bool masks ``(N, h, w)``, in cells."""
+    return boxes(*fetch(*outlines(masks)))
+
+
+def outlines(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """The columns and the rows that bool masks ``(N, h, w)`` reach: bool ``(N, w)`` and ``(N, h)``."""
+    return masks.any(1), masks.any(2)
+
+
+def boxes(columns: np.ndarray, rows: np.ndarray) -> list[Place]:
+    """The boxes that :func:`outlines` tell."""
     found = []
-    for mask in masks.cpu().numpy():
-        ys, xs = np.nonzero(mask)
-        found.append((float(xs.min()), float(ys.min()), xs.max() + 1.0, ys.max() + 1.0) if len(xs) else (0.0,) * 4)
+    for across, down in zip(columns, rows, strict=True):
+        xs, ys = np.flatnonzero(across), np.flatnonzero(down)
+        found.append(
+            (float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1)) if len(xs) else (0.0,) * 4
+        )
     return found
 
 
@@ -146,28 +164,30 @@ def looks(masks: Tensor, coarse: Tensor) -> Tensor:
     return F.normalize(weights @ features.T / weights.sum(1, keepdim=True).clamp(min=1e-6), dim=1)
 
 
-def settle(known: Sequence[Whereabouts], step: int, side: int) -> tuple[int, int] | None:
+def settle(known: Sequence[Whereabouts], step: int, side: int, pace: int = 1) -> tuple[int, int] | None:
     """Whether two masklets of a concept were taken for each other when they came back; by now they are seen whole.
 
     Args:
         known: of each masklet
         step: now
         side: of the masks, in cells
+        pace: frames since the detector looked last
 
     Returns:
         the two that are better exchanged
     """
     best, pair = _SURE, None
     for m, one in enumerate(known):
-        if one.before is None or step - one.returned != _SETTLED or one.steady != step:
+        due = step - pace < one.returned + _SETTLED <= step
+        if one.before is None or not due or one.steady != step:
             continue
         for o, other in enumerate(known):
             back = other.before is not None and other.steady == step and step - other.returned <= 2 * _SETTLED
-            lost = other.steady < one.returned - 1 and other.seen
+            lost = other.steady < one.returned - pace and other.seen
             if o == m or not (lost or (back and other.returned > one.before.steady)):
                 continue
             past = other if lost else other.before
-            if past.steady >= one.returned - 1:
+            if past.steady >= one.returned - pace:
                 continue
             gain = _fit(one.before, one, step, side) - _fit(past, one, step, side)
             if not lost:
@@ -186,29 +206,30 @@ def _fit(past: Whereabouts, now: Whereabouts, step: int, side: int) -> float:
 
 
 def identify(
-    detections: Tensor, features: Tensor, tracks: Tensor, known: Sequence[Whereabouts], step: int, least: float
+    iou: np.ndarray, where: Sequence[Place], side: int, features: Sequence[Tensor], known: Sequence[Whereabouts],
+    step: int, least: float, pace: int = 1,
 ) -> tuple[dict[int, int], dict[int, int], list[int]]:
     """Whose the detections of one concept are.
 
     Args:
-        detections: bool ``(N, h, w)``
-        features: ``(N, C)``, of :func:`looks`
-        tracks: bool ``(M, h, w)``, where the tracker takes its masklets to be
+        iou: float32 ``(N, M)``, of the detections' masks, and those where the tracker takes its masklets to be
+        where: the box of each detection
+        side: of the masks, in cells
+        features: of :func:`looks`, ``(C,)`` each, on the host
         known: of each masklet
         step: now
         least: mask IoU from which a detection is explained by a masklet
+        pace: frames since the detector looked last
 
     Returns:
         masklet -> detection, where the tracker takes the masklet to be there, too; the same, where it does not; and the
         masklets that are elsewhere than the tracker takes them to be, because what it takes for them is another
     """
-    iou = pairwise_iou(detections, tracks).cpu().numpy()
-    where, side = places(detections), detections.shape[-1]
     gaps = [step - k.seen[-1][0] if k.seen else 0 for k in known]
     off = np.array([[k.off(step, place, side) if k.seen else np.inf for k in known] for place in where])
     # of what a person pointed at, and no detection ever confirmed, only the tracker knows
     near = (off <= _STEP + _PACE * np.array(gaps)) | np.array([not k.seen for k in known])
-    steady = [m for m, k in enumerate(known) if k.steady == step - 1 or not k.seen]
+    steady = [m for m, k in enumerate(known) if k.steady >= step - pace or not k.seen]
     still = np.array([[box_iou(k.seen[-1][1], place) if k.seen else 0.0 for k in known] for place in where])
     kept = np.where(((iou >= least) | (still >= _STILL)) & near, -_KEEP * still - iou, np.inf)
     owners = _assign(kept, steady, range(len(iou)), _WORST)
@@ -229,6 +250,23 @@ def identify(
     taken = iou[list({**owners, **found}.values())] if owners or found else iou[:0]
     astray = [m for m in lost if m not in found and len(taken) and taken[:, m].max() >= least]
     return owners, found, astray
+
+
+def leapt(where: Sequence[Place], known: Sequence[Whereabouts], step: int, side: int) -> list[int]:
+    """The masklets that cannot be where the tracker takes them to be, in a frame without detections: what it takes for
+    them is most likely another.
+
+    Args:
+        where: the box of each
+        known: of each masklet
+        step: now
+        side: of the masks, in cells
+    """
+    return [
+        m for m, (place, way) in enumerate(zip(where, known, strict=True))
+        if way.seen and place[2] > place[0]
+        and way.off(step, place, side) > _LEAP + _DRIFT * (step - way.seen[-1][0])
+    ]
 
 
 def _assign(cost: np.ndarray, columns: Sequence[int], rows: Sequence[int], worst: float) -> dict[int, int]:

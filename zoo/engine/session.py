@@ -10,36 +10,63 @@ SAM 3's video model.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .asked import ImageFeatures
 from .association import (
     SUPPRESSED,
     Match,
+    Overlaps,
     associate,
     giving_way,
     mended,
+    pairwise_iou,
     without_shrunk,
 )
 from .concepts import Concept
 from .detections import Detected
 from .given import Given
-from .images import to_square
-from .masks import carved, crop_masks
+from .masks import carved
+from .packing import cropping
 from .pointing import Instances, Pointing
-from .reidentify import identify, looks, places, settle
+from .reidentify import boxes, identify, leapt, looks, outlines, places, settle
 from .results import FrameResult, TrackedConcept, TrackedInstance
 from .tracker_network import NO_OBJECT, Seen, TrackerFeatures
 from .tracks import Track, recollections
+from .transfers import fetch, rows_of, to_device
 
 if TYPE_CHECKING:
     from .tracker import ConceptTracker
 
 Frame = tuple[int, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Squeezed:
+    """A frame on its way: its ``number``, its ``size`` ``(height, width)`` in pixels, and ``pixels`` uint8
+    ``(1, 3, S, S)``, squeezed to the network's square.
+    """
+
+    number: int
+    size: tuple[int, int]
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A frame with all that is computed of it whatever is asked and followed: ``features`` for the detector, ``here``
+    for the tracker.
+    """
+
+    number: int
+    size: tuple[int, int]
+    features: ImageFeatures
+    here: TrackerFeatures
 
 
 class Session:
@@ -69,51 +96,61 @@ class Session:
         self._withdrawn: set[int] = set()
         self._held: list[FrameResult] = []
         self._pointing = Pointing(self)
+        # a backward pass asks of nothing but examples, in their own frames
+        self._stride = 1 if self.given.backward else self.settings.detect_every
+        self._asked: dict[int, int] = {}
 
-    @torch.inference_mode()
     def advance(self, number: int, image: np.ndarray) -> Iterator[FrameResult]:
         """Work through one more frame, and give those that nothing can change any more."""
-        detector, size = self._tracker.detector, image.shape[:2]
-        pixels = to_square(image, detector.checkpoint.side)[None]
-        features = detector.encode_images(pixels, [size], tokens=True)
+        tracker = self._tracker
+        yield from self.work(tracker.encode(tracker.squeeze((number, image))))
+
+    @torch.inference_mode()
+    def work(self, frame: Encoded) -> Iterator[FrameResult]:
+        """As :meth:`advance`, of a frame that is encoded."""
+        number, size, features, here = frame.number, frame.size, frame.features, frame.here
         given = self.given
         shown = {k for k, exemplars in given.exemplars(number).items() if exemplars.shows}
         detected = self._tracker.detect(
-            features, self.concepts, given.exemplars(number), everywhere=not given.backward
+            features, self.concepts, given.exemplars(number), everywhere=not (given.backward or self._resting)
         )
-        here = self.network.features(features.tokens)
         seen = self._follow(here)
         ghosts = given.ghosts(number, self.network.mask_side, size, here.coarse.device)
         detected, confirmed = self._pointing.without(ghosts, detected, seen)
         seen = self._pointing.behind(ghosts, seen)
         if self.settings.reidentify:
             seen = self._identified(detected, seen, here)
+        found, tracked = detected.masks > 0, seen.masks > 0
+        overlaps, (scores, confidences) = Overlaps.of(found, tracked, seen.score, seen.score.sigmoid())
         match = associate(
-            detected.masks > 0, detected.confidences, detected.concepts, seen.masks > 0,
-            [t.concept for t in self.tracks], self.settings, eager=shown,
+            found, detected.confidences, detected.concepts, tracked, [t.concept for t in self.tracks], self.settings,
+            eager=shown, overlaps=overlaps,
         )
         # where a concept is not asked, nothing speaks against its masklets
         match = replace(
             match, unmatched=tuple(k for k in match.unmatched if detected.asked(self.tracks[k].concept))
         )
         begun = self._begin(detected, match)
-        gone = self._settle(match)
+        gone = self._settle(match, detected)
         rows = [k for k in range(len(self.tracks)) if k not in gone]
-        masks = self._update(here, seen, detected, match, rows, shown)
-        instances = self._instances(detected, match, seen, masks, rows, size)
+        masks = self._update(here, seen, detected, match, rows, shown, overlaps, scores)
+        instances = self._instances(detected, match, confidences.tolist(), masks, rows, size)
         self._pointing.confirm(match, rows, shown, number)
         self.tracks = [self.tracks[k] for k in rows]
         instances += self._commit(here, detected, begun, size, shown, number)
-        drawn = [*masks, *detected.masks[begun]]
         instances += self._pointing.appear(here, ghosts, detected, confirmed, number, size)
-        drawn += [here.coarse.new_zeros(masks.shape[1:])] * (len(self.tracks) - len(drawn))
-        for wanted in given.wanted(number):
+        wanting = given.wanted(number)
+        if wanting:
+            drawn = [*masks, *(detected.masks[k] for k in begun)]
+            drawn += [here.coarse.new_zeros(masks.shape[1:])] * (len(self.tracks) - len(drawn))
+        for wanted in wanting:
             instances = self._pointing.point(here, wanted, drawn, instances, detected, number, size)
         self._held.append(self._result(number, size, detected, instances))
         self._close()
         if self._prune:
             for track in self.tracks:
                 track.prune(self.step, self.network)
+        self._asked.update((k, self.step) for k in range(len(self.concepts)) if detected.asked(k))
         self.step += 1
         while len(self._held) >= max(1, self.settings.hotstart_delay):
             yield self._release()
@@ -138,6 +175,15 @@ class Session:
 
     # ---------------------------------------------------------------- one frame
 
+    @property
+    def _resting(self) -> bool:
+        """Whether the detector rests in this frame; examples are looked for all the same."""
+        return self.step % self._stride != 0
+
+    def _span(self, concept: int) -> int:
+        """How many frames a look at a concept stands for now: those since the last one, if that is not long ago."""
+        return min(self._stride, self.step - self._asked.get(concept, self.step - self._stride))
+
     def _follow(self, here: TrackerFeatures) -> Seen:
         """Where the tracks are in this frame, as far as the network can tell."""
         count, side, first = len(self.tracks), self.network.mask_side, here.coarse
@@ -145,40 +191,51 @@ class Session:
         pointers = first.new_zeros(count, first.shape[1])
         for rows, memory in recollections(self.tracks, self.step, self.network):
             seen = self.network.follow(here.repeat(len(rows)), memory, self.most_pointers)
-            masks[rows], scores[rows], pointers[rows] = seen.masks, seen.score, seen.pointers
+            those = to_device(rows, first.device, torch.long)
+            masks[those], scores[those], pointers[those] = seen.masks, seen.score, seen.pointers
         return Seen(mended(masks.float(), self.settings.fill_hole_area), pointers, scores.float())
 
     def _identified(self, detected: Detected, seen: Seen, here: TrackerFeatures) -> Seen:
         """The tracks where they are, by all that is known of them; see :mod:`reidentify`."""
-        there, masks, pointers = detected.masks > 0, seen.masks.clone(), seen.pointers.clone()
+        there, tracked = detected.masks > 0, seen.masks > 0
+        masks, pointers = seen.masks.clone(), seen.pointers.clone()
         back: list[int] = []
-        features = looks(there, here.coarse)
+        iou, features, *reached = fetch(
+            pairwise_iou(there, tracked), looks(there, here.coarse), *outlines(there), *outlines(tracked)
+        )
+        found_at, taken_at, side = boxes(*reached[:2]), boxes(*reached[2:]), self.network.mask_side
+        looked = torch.from_numpy(features)
         for concept in {t.concept for t in self.tracks}:
             own = [k for k, t in enumerate(self.tracks) if t.concept == concept]
             rows = [n for n, c in enumerate(detected.concepts) if c == concept]
             if not rows:
+                if self._resting and not detected.asked(concept):
+                    ways = [self.tracks[k].whereabouts for k in own]
+                    for m in leapt([taken_at[k] for k in own], ways, self.step, side):
+                        masks[own[m]] = NO_OBJECT
                 continue
+            where, faces = [found_at[n] for n in rows], [looked[n] for n in rows]
             steady, found, astray = identify(
-                there[rows], features[rows], seen.masks[own] > 0, [self.tracks[k].whereabouts for k in own], self.step,
-                self.settings.assoc_iou_thresh,
+                iou[np.ix_(rows, own)], where, side, faces, [self.tracks[k].whereabouts for k in own], self.step,
+                self.settings.assoc_iou_thresh, self._span(concept),
             )
             for m, n in found.items():
                 masks[own[m]] = detected.masks[rows[n]]
             back += [own[m] for m in found]
             for m in astray:
                 masks[own[m]] = NO_OBJECT
-            where = places(there[rows])
             for m, n in {**steady, **found}.items():
                 way = self.tracks[own[m]].whereabouts
-                if way.seen and way.steady < self.step - 1:
+                if way.seen and way.steady < self.step - self._span(concept):
                     way.found_again(self.step)
-                way.note(self.step, where[n], features[rows[n]])
-            confused = settle([self.tracks[k].whereabouts for k in own], self.step, self.network.mask_side)
+                way.note(self.step, where[n], faces[n])
+            confused = settle([self.tracks[k].whereabouts for k in own], self.step, side, self._span(concept))
             if confused is not None:
                 self._exchange(*(self.tracks[own[m]] for m in confused))
         if back:  # what the tracker made of them was of another place
-            drawn = self.network.drawn(masks[back] > 0)
-            pointers[back] = self.network.from_masks(here.repeat(len(back)), drawn).pointers.to(pointers.dtype)
+            those = to_device(back, masks.device, torch.long)
+            drawn = self.network.drawn(masks[those] > 0)
+            pointers[those] = self.network.from_masks(here.repeat(len(back)), drawn).pointers.to(pointers.dtype)
         return replace(seen, masks=masks, pointers=pointers)
 
     def _exchange(self, one: Track, other: Track) -> None:
@@ -218,24 +275,32 @@ class Session:
         ranked = sorted(match.new, key=lambda k: -float(detected.confidences[k]))
         return sorted(ranked[: max(0, room)])
 
-    def _settle(self, match: Match) -> set[int]:
-        """Count what confirms each track and what speaks against it; returns the places of those to withdraw."""
+    def _settle(self, match: Match, detected: Detected) -> set[int]:
+        """Count what confirms each track and what speaks against it, in frames; returns the places of those to
+        withdraw.
+        """
         settings, gone = self.settings, set()
+        spans = [self._span(track.concept) for track in self.tracks]
         for k in {k for tracks in match.tracks_of for k in tracks}:
             track = self.tracks[k]
-            track.keep_alive = min(settings.max_trk_keep_alive, track.keep_alive + 1)
+            track.keep_alive = min(settings.max_trk_keep_alive, track.keep_alive + spans[k])
         for k in match.unmatched:
-            self.tracks[k].unmatched += 1
-        lost = [*match.unmatched, *(match.empty if settings.decrease_trk_keep_alive_for_empty_masklets else ())]
-        for k in lost:
+            self.tracks[k].unmatched += spans[k]
+        lost = {k: spans[k] for k in match.unmatched}
+        if settings.decrease_trk_keep_alive_for_empty_masklets:
+            lost |= dict.fromkeys(match.empty, 1)  # which the tracker says, in every frame
+        for k, frames in lost.items():
             track = self.tracks[k]
-            track.keep_alive = max(settings.min_trk_keep_alive, track.keep_alive - 1)
+            track.keep_alive = max(settings.min_trk_keep_alive, track.keep_alive - frames)
+        for k, track in enumerate(self.tracks):
+            if detected.asked(track.concept) or not self._resting:
+                track.unconfirmed = k in match.unmatched
         for together in match.tracks_of:
             if len(together) > 1:
                 oldest = min(together, key=lambda k: (self.tracks[k].born, k))
                 for k in together:
                     if k != oldest:
-                        self.tracks[k].shared[self.tracks[oldest].number] += 1
+                        self.tracks[k].shared[self.tracks[oldest].number] += spans[k]
         for k, track in enumerate(self.tracks):
             if track.given or track.born <= self.step - settings.hotstart_delay:
                 track.shared.clear()  # too old to be withdrawn: nothing counts against it any more
@@ -248,24 +313,29 @@ class Session:
 
     def _update(
         self, here: TrackerFeatures, seen: Seen, detected: Detected, match: Match, rows: Sequence[int],
-        shown: set[int],
+        shown: set[int], overlaps: Overlaps, scores: np.ndarray,
     ) -> Tensor:
         """Resolve who gives way, and let the tracks ``rows`` remember this frame; returns their masks."""
         settings, tracks = self.settings, [self.tracks[k] for k in rows]
-        masks = seen.masks[list(rows)]
+        masks = rows_of(seen.masks, rows).clone()
         if not tracks:
             return masks
         groups, occluded = [t.concept for t in tracks], [t.last_occluded for t in tracks]
         hidden = giving_way(
-            masks > 0, occluded, groups, settings.suppress_overlapping_based_on_recent_occlusion_threshold
+            overlaps.among[np.ix_(rows, rows)], occluded, groups,
+            settings.suppress_overlapping_based_on_recent_occlusion_threshold,
         )
-        masks = torch.where(hidden[:, None, None], SUPPRESSED, masks)
+        shows = overlaps.shown[list(rows)] & ~hidden
+        for place in np.flatnonzero(hidden):
+            masks[int(place)] = SUPPRESSED
         if settings.correct_with_detections:
-            for place, k in enumerate(rows):
-                if k in match.mutual and not hidden[place]:
-                    masks[place] = detected.masks[match.mutual[k]]
-        for track, shows in zip(tracks, (masks > 0).flatten(1).any(1).tolist(), strict=True):
-            if shows:
+            corrected = {p: match.mutual[k] for p, k in enumerate(rows) if k in match.mutual and not hidden[p]}
+            if corrected:
+                to, of = to_device([[*corrected], [*corrected.values()]], masks.device, torch.long)
+                masks[to] = detected.masks[of]
+                shows[[*corrected]] = overlaps.found[[*corrected.values()]]
+        for track, shown_here in zip(tracks, shows, strict=True):
+            if shown_here:
                 track.last_seen = self.step
             else:
                 track.last_occluded = self.step
@@ -280,11 +350,11 @@ class Session:
             if k in rows and not hidden[rows.index(k)]:
                 conditioning.add(rows.index(k))
                 remembered[rows.index(k)] = torch.where(detected.masks[detection] > 0, -SUPPRESSED, SUPPRESSED)
-        if every and self.step % every == 0:
+        if every and not self._resting and self.step // every > (self.step - self._stride) // every:
             for k, detection in match.confirmed.items():
                 place = rows.index(k) if k in rows else None
                 # what gives way is not there, and must not be remembered for good; upstream does not look
-                if place is not None and not hidden[place] and float(seen.score[k]) > settings.high_conf_thresh:
+                if place is not None and not hidden[place] and scores[k] > settings.high_conf_thresh:
                     conditioning.add(place)
                     if not settings.recondition_on_trk_masks:
                         remembered[place] = torch.where(detected.masks[detection] > 0, -SUPPRESSED, SUPPRESSED)
@@ -298,22 +368,23 @@ class Session:
         return masks
 
     def _instances(
-        self, detected: Detected, match: Match, seen: Seen, masks: Tensor, rows: Sequence[int], size: tuple[int, int]
+        self, detected: Detected, match: Match, confidences: Sequence[float], masks: Tensor, rows: Sequence[int],
+        size: tuple[int, int],
     ) -> Instances:
         """What of the tracks ``rows`` shows in this frame: concept and instance."""
         settings, found = self.settings, []
-        shown = seen.score.sigmoid().tolist()
-        for k, (corner, mask) in zip(rows, crop_masks(masks, size, 0.0), strict=True):
+        for k, (corner, mask) in zip(rows, cropping(masks, size, 0.0)(), strict=True):
             track = self.tracks[k]
-            tired = track.keep_alive <= 0 and k in match.unmatched and not track.given
+            tired = track.keep_alive <= 0 and track.unconfirmed and not track.given
             if not mask.size or (tired and not settings.suppress_unmatched_only_within_hotstart):
                 continue
             if track.refused and not self.given.backward:
                 continue
             confirmed = match.best.get(k)
+            score = None if confirmed is None else detected.scores[confirmed]
             found.append((track.concept, TrackedInstance(
-                track.number, shown[k], None if confirmed is None else detected.scores[confirmed], track.birth_score,
-                detected.presences[track.concept], corner, mask, track.phrase,
+                track.number, confidences[k], score, track.birth_score, detected.presences[track.concept], corner, mask,
+                track.phrase,
             )))
         return found
 
@@ -325,17 +396,18 @@ class Session:
         if not begun:
             return []
         network, chosen = self.network, list(begun)
+        given = rows_of(detected.masks, chosen)
         # at the size of the network's input, and only then cut at 0, as Meta's code does
         drawn = torch.nn.functional.interpolate(
-            detected.masks[chosen][:, None], (network.model.image_size,) * 2, mode="bilinear", align_corners=False
+            given[:, None], (network.model.image_size,) * 2, mode="bilinear", align_corners=False
         )[:, 0]
         here = here.repeat(len(chosen))
         logits = network.drawn(drawn > 0)
         seen = network.from_masks(here, logits)
         spatial = network.remember(here, logits, seen.score > 0, given=True)
-        masks = mended(detected.masks[chosen], self.settings.fill_hole_area)
+        masks = mended(given, self.settings.fill_hole_area)
         found = []
-        for place, (k, (corner, mask)) in enumerate(zip(chosen, crop_masks(masks, size, 0.0), strict=True)):
+        for place, (k, (corner, mask)) in enumerate(zip(chosen, cropping(masks, size, 0.0)(), strict=True)):
             confidence, concept = float(detected.confidences[k]), detected.concepts[k]
             track = Track(
                 self.new_number(), concept, detected.phrases[k], self.step, confidence,
@@ -344,7 +416,7 @@ class Session:
             track.remember(self.step, spatial[place], seen.pointers[place], True)
             if self.settings.reidentify:
                 there = detected.masks[k : k + 1] > 0
-                track.whereabouts.note(self.step, places(there)[0], looks(there, here.coarse)[0])
+                track.whereabouts.note(self.step, places(there)[0], looks(there, here.coarse)[0].cpu())
             self.tracks.append(track)
             if track.given and self.given.backward:
                 self.given.tell(track, number)

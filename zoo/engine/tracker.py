@@ -8,14 +8,19 @@ port in transformers, and why, is in docs/tracking.md.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 
+import torch
+
+from .ahead import encode_ahead, read_ahead
 from .concepts import Concept
 from .detections import Detected, detect
 from .detector import ConceptDetector, ImageFeatures
 from .given import Given
+from .images import to_square
 from .prompts import Exemplars, Prompts
 from .results import FrameResult
-from .session import Frame, Session
+from .session import Encoded, Frame, Session, Squeezed
 from .tracker_network import TrackerNetwork
 from .tracker_settings import TrackerSettings
 
@@ -39,6 +44,7 @@ class ConceptTracker:
         self.detector = detector
         self.network = network
         self.settings = settings or TrackerSettings()
+        self._device = torch.device(detector.checkpoint.device)
 
     def track(
         self, frames: Iterable[Frame], concepts: Sequence[Concept], *, length: int | None = None,
@@ -47,7 +53,8 @@ class ConceptTracker:
         """Follow every instance of every concept, and every object that is pointed at.
 
         Args:
-            frames: number and image, uint8 ``(H, W, 3)`` RGB, in the order to work through; read one at a time
+            frames: number and image, uint8 ``(H, W, 3)`` RGB, in the order to work through; read one at a time, in
+                another thread, a few before they are needed
             concepts: what to look for; one without phrases is only what ``prompts`` say
             length: how many frames there will be, if that is known; matters only for clips shorter than the network's
                 memory
@@ -64,13 +71,31 @@ class ConceptTracker:
         looked = self._look_back(before, concepts, prompts) if before is not None and prompts else None
         session = Session(self, concepts, length, given=Given(prompts, looked, onward=onward))
         try:
-            for number, image in frames:
-                yield from session.advance(number, image)
+            for frame in self.encoded(frames):
+                yield from session.work(frame)
         except Exception:
             # a decoder that fails half-way costs what it did not deliver, and no more
             yield from session.finish()
             raise
         yield from session.finish()
+
+    def encoded(self, frames: Iterable[Frame]) -> Iterator[Encoded]:
+        """The frames ready to be worked through, one after the other; see :mod:`ahead`."""
+        with closing(read_ahead(frames, self.squeeze)) as squeezed:
+            yield from encode_ahead(squeezed, self.encode, self._device)
+
+    def squeeze(self, frame: Frame) -> Squeezed:
+        """A frame for the network; needs no more than a CPU."""
+        number, image = frame
+        pixels = to_square(image, self.detector.checkpoint.side)[None]
+        return Squeezed(number, image.shape[:2], pixels.pin_memory() if self._device.type == "cuda" else pixels)
+
+    @torch.inference_mode()
+    def encode(self, frame: Squeezed) -> Encoded:
+        """What detector and tracker read of a frame."""
+        pixels = frame.pixels.to(self._device, non_blocking=True)
+        features = self.detector.encode_images(pixels, [frame.size], tokens=True)
+        return Encoded(frame.number, frame.size, features, self.network.features(features.tokens))
 
     def detect(
         self, features: ImageFeatures, concepts: Sequence[Concept], exemplars: Mapping[int, Exemplars] | None = None, *,
@@ -84,8 +109,8 @@ class ConceptTracker:
         """Follow what is pointed at, and nothing else, through frames that run backward."""
         given = Given(prompts, backward=True)
         session = Session(self, concepts, given=given)
-        for number, image in frames:
-            for result in session.advance(number, image):
+        for frame in self.encoded(frames):
+            for result in session.work(frame):
                 given.note(result)
         for result in session.finish():
             given.note(result)

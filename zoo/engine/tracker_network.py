@@ -202,7 +202,8 @@ class TrackerNetwork:
         model, count = self.model, len(features.coarse)
         spatial = memory.spatial.to(features.coarse.dtype)
         # a conditioning frame has the last encoding, whenever it was
-        when = model.memory_temporal_positional_encoding[[place - 1 for place in memory.places]].view(1, -1, 1, 64)
+        encodings = model.memory_temporal_positional_encoding
+        when = torch.stack([encodings[place - 1] for place in memory.places]).view(1, -1, 1, 64)
         places = (self._positions(spatial) + when).expand(count, -1, -1, -1)
         pointers, ages = self._pointers(memory, (most_pointers or self.pointers_remembered) - 1)
         keys = torch.cat([spatial.flatten(1, 2), pointers], 1)[:, None]

@@ -1,4 +1,4 @@
-"""The knobs of tracking: upstream's, with their names, defaults and meanings, and three more."""
+"""The knobs of tracking: upstream's, with their names, defaults and meanings, and four more."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _FRACTIONS = (
     "score_threshold_detection", "det_nms_thresh", "new_det_thresh", "assoc_iou_thresh", "trk_assoc_iou_thresh",
     "high_conf_thresh", "high_iou_thresh", "suppress_overlapping_based_on_recent_occlusion_threshold",
 )
+_LEAST = {"max_num_objects": 1, "min_trk_keep_alive": -(10**9), "detect_every": 1}
 
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """How detections become masklets. Names, defaults and meanings are ``Sam3VideoConfig``'s, but for the last three.
+    """How detections become masklets. Names, defaults and meanings are ``Sam3VideoConfig``'s, but for the last four.
 
     Attributes:
         score_threshold_detection: confidence in [0, 1] above which a detection is used at all; a concept's own
@@ -54,6 +55,11 @@ class TrackerSettings:
         forget_after: a masklet that was not seen for so many frames is closed, and its memory freed; a later return is
             a new masklet. ``None``: never, as upstream, where memory and time grow with every object that a video ever
             showed
+        detect_every: the detector looks at every so manieth frame, the first included; between two looks masklets are
+            followed by their memory alone, nothing new begins, and no concept has a presence. A look stands for the
+            frames since the one before: it counts that often for and against a masklet, so that all the other knobs
+            still count frames; and what is due once in some frames is done at the next look. Examples are looked for
+            in their own frames all the same
     """
 
     score_threshold_detection: float = 0.5
@@ -79,12 +85,13 @@ class TrackerSettings:
     correct_with_detections: bool = False
     reidentify: bool = False
     forget_after: int | None = 900
+    detect_every: int = 1
 
     def __post_init__(self) -> None:
         for name in _FRACTIONS:
             check_fraction(getattr(self, name), name)
         for name in (f.name for f in fields(self) if f.type == "int"):
-            check_whole(getattr(self, name), name, {"max_num_objects": 1, "min_trk_keep_alive": -(10**9)}.get(name, 0))
+            check_whole(getattr(self, name), name, _LEAST.get(name, 0))
         for name in (f.name for f in fields(self) if f.type == "bool"):
             if not isinstance(getattr(self, name), bool):
                 raise ConceptError(f"{name} must be True or False, got {getattr(self, name)!r}")
@@ -94,6 +101,12 @@ class TrackerSettings:
                     f"{name}={getattr(self, name)} can never be reached within hotstart_delay={self.hotstart_delay} "
                     "frames: lower it, or raise the delay"
                 )
+        if self.hotstart_delay and self.detect_every > max(1, self.hotstart_delay - 1):
+            raise ConceptError(
+                f"detect_every={self.detect_every} never looks at a young masklet again within "
+                f"hotstart_delay={self.hotstart_delay} frames: lower it, raise the delay, or withdraw nothing with "
+                "hotstart_delay=0"
+            )
         if self.forget_after is not None:
             check_whole(self.forget_after, "forget_after", 1)
 

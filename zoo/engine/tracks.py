@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .reidentify import Whereabouts
 from .tracker_network import Memory, TrackerNetwork
+from .transfers import to_device
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Track:
         birth_score: confidence of the detection that it began with
         keep_alive: see :class:`TrackerSettings`
         unmatched: frames in which it showed and no detection confirmed it
+        unconfirmed: it showed when the detector looked last, and no detection confirmed it
         shared: older track -> frames in which both lay on one detection
         last_occluded: step at which it was last not to be seen; -1 for never
         last_seen: step at which it was last to be seen
@@ -52,6 +54,7 @@ class Track:
     birth_score: float
     keep_alive: int
     unmatched: int = 0
+    unconfirmed: bool = False
     shared: Counter[int] = field(default_factory=Counter)
     last_occluded: int = -1
     last_seen: int = 0
@@ -108,8 +111,10 @@ def recollections(
         pointers = [*conditioning, *others]
         groups.setdefault((places, len(pointers)), []).append((place, frames, pointers))
     for (places, _), members in groups.items():
-        spatial = [torch.stack([tracks[p].entries[k].spatial for k in frames]) for p, frames, _ in members]
-        pointers = [torch.stack([tracks[p].entries[k].pointer for k in seen]) for p, _, seen in members]
-        stacked = torch.stack(pointers)
-        ages = torch.tensor([[step - k for k in seen] for _, _, seen in members], device=stacked.device)
-        yield [p for p, _, _ in members], Memory(torch.stack(spatial), places, stacked, ages)
+        count = len(members)
+        spatial = torch.stack([tracks[p].entries[k].spatial for p, frames, _ in members for k in frames])
+        pointers = torch.stack([tracks[p].entries[k].pointer for p, _, seen in members for k in seen])
+        ages = to_device([[step - k for k in seen] for _, _, seen in members], pointers.device)
+        yield [p for p, _, _ in members], Memory(
+            spatial.unflatten(0, (count, -1)), places, pointers.unflatten(0, (count, -1)), ages
+        )

@@ -8,9 +8,10 @@ then are they asked for.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,6 +55,21 @@ class ToHost:
             self._arrived.synchronize()
             self._arrived = None
         return self._there
+
+
+def rows_of(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    """Some rows of a tensor, in this order; the host does not wait. All of them are the tensor itself, no copy."""
+    if list(rows) == list(range(len(tensor))):
+        return tensor
+    return tensor[to_device(list(rows), tensor.device, torch.long)]
+
+
+def fetch(*tensors: Tensor) -> list[np.ndarray]:
+    """Tensors of one device on the host, all of them with one transfer, as float32 of their shapes."""
+    together = ToHost(torch.cat([t.flatten().float() for t in tensors])).get().numpy()
+    ends = np.cumsum([t.numel() for t in tensors])
+    parts = np.split(together, ends[:-1])
+    return [part.reshape(tuple(t.shape)) for part, t in zip(parts, tensors, strict=True)]
 
 
 def ahead(items: Iterable[T], count: int = 1) -> Iterator[T]:
