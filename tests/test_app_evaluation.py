@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.browser import eventually, open_dataset, open_operator, screenshot
+from support.panel import attempt
 
 from emoji_world.clip_dataset import build_clips
 from emoji_world.dataset import build_dataset
@@ -69,8 +70,8 @@ def in_panel(page, numbers):
     """The panel is open; it shows these numbers once its evaluation is."""
     card = page.get_by_text("eval", exact=True).first
     card.wait_for()
-    card.click()
+    rows = {name: page.locator("tr", has=page.get_by_text(name, exact=True)).first for name in numbers}
+    attempt(page, card.click, next(iter(rows.values())).is_visible)
     for name, value in numbers.items():
-        row = page.locator("tr", has=page.get_by_text(name, exact=True)).first
-        row.wait_for()
-        eventually(page, lambda row=row, value=value: f"{value:.3f}".rstrip("0") in row.inner_text())
+        rows[name].wait_for()
+        eventually(page, lambda row=rows[name], value=value: f"{value:.3f}".rstrip("0") in row.inner_text())
