@@ -7,16 +7,19 @@ a run that is cut goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
 
+from .cluster import check_distribute
 from .engine.concepts import Classes, check_whole, parse_concepts
 from .engine.errors import ConceptError
 from .image_model import Sam3ImageModel
 from .ledger import check, declare, declared, pending
 from .provenance import check_same_question
+from .recipe import recipe_of
 from .sidebar import show
 from .visual_model import Sam3VisualModel
 
@@ -36,7 +39,8 @@ class Progress:
 
 def segment(
     samples: fo.core.collections.SampleCollection, model: Sam3ImageModel, label_field: str = "sam3", *,
-    batch_size: int = 8, num_workers: int = 0, skip_existing: bool = False,
+    batch_size: int = 8, num_workers: int = 0, skip_existing: bool = False, distribute: str | None = None,
+    workers: int | None = None,
 ) -> Iterator[Progress]:
     """Apply ``model`` to ``samples``, yielding after every stretch of them.
 
@@ -47,36 +51,63 @@ def segment(
         batch_size: images encoded together
         num_workers: processes that read images
         skip_existing: leave out samples, and on the others concepts, that the ledger already answers for
+        distribute: ``"ray"`` has worker processes do it, on this machine or on a cluster; ``None``: this process
+        workers: how many; ``None``: one a GPU of the cluster, or, if it has none, one a core
 
     Yields:
         progress, first with nothing done
 
     Raises:
         ConceptError: before anything runs: fields that hold something else, a batch size below 1, no images, earlier
-            answers to another question
+            answers to another question; distributed, what :func:`zoo.distributed.gathered` refuses
     """
     check_whole(batch_size, "batch_size", 1)
+    check_distribute(distribute, workers)
+    if distribute:
+        recipe_of(model)
     check_images(samples)
     dataset = samples._root_dataset
     check(dataset, model.ledger, label_field)
     if skip_existing or model.skip_existing:
         check_same_question(dataset, model.ledger, model.asked_always(), model.about())
     labels = [c.label for c in model.concepts]
-    declare(dataset, model.ledger, labels, label_field)
-    shown = declared(dataset, model.ledger)
-    show(dataset, model.ledger, labels)
+    todo = pending(samples, labels, model.ledger) if skip_existing and not model.prompt_field else samples
+    ids = todo.values("id")
     before = model.skip_existing
     model.skip_existing = model.skip_existing or skip_existing
     try:
-        todo = pending(samples, labels, model.ledger) if skip_existing and not model.prompt_field else samples
-        ids = todo.values("id")
-        yield Progress(0, len(ids), 0, 0)
-        yield from _in_stretches(dataset, ids, model, label_field, batch_size, num_workers)
+        with _workers(distribute, workers, dataset, ids, model, label_field, batch_size, num_workers) as crew:
+            declare(dataset, model.ledger, labels, label_field)
+            shown = declared(dataset, model.ledger)
+            show(dataset, model.ledger, labels)
+            yield Progress(0, len(ids), 0, 0)
+            if crew is None:
+                yield from _in_stretches(dataset, ids, model, label_field, batch_size, num_workers)
+            else:
+                from .distributed import segment_parts
+
+                for numbers in segment_parts(crew, dataset, ids, model, label_field, batch_size):
+                    yield Progress(total=len(ids), **numbers)
         found = [label for label in declared(dataset, model.ledger) if label not in shown]
         if found:  # of many concepts, it is known only now which to show
             show(dataset, model.ledger, found)
     finally:
         model.skip_existing = before
+
+
+def _workers(
+    distribute: str | None, workers: int | None, dataset: fo.Dataset, ids: list[str], model: Sam3ImageModel,
+    label_field: str, batch_size: int, num_workers: int,
+) -> Any:
+    """Worker processes as a context, or ``None`` where there is none, or nothing to do."""
+    if distribute is None or not ids:
+        return nullcontext()
+    from .distributed import gathered
+
+    how = dict(
+        label_field=label_field, batch_size=batch_size, num_workers=num_workers, skip_existing=model.skip_existing
+    )
+    return gathered(model, dataset, "images", how, workers=workers, most=-(-len(ids) // batch_size))
 
 
 def draw(

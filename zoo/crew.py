@@ -1,0 +1,222 @@
+"""Worker processes on a Ray cluster: who does what, and what becomes of it when one of them dies."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from . import actor
+from .cluster import Cluster
+from .engine.errors import CheckpointError, ConceptError
+from .shipping import NAME, dumps, packed
+
+#: workers that a task may cost; from the second on, it is given out in halves, to find the one that does it
+MOST_DEATHS = 3
+#: workers lost one after the other, with nothing done in between: then it is the machines, and no sample
+_MOST_IN_A_ROW = 16
+#: of them, before any has come up
+_MOST_AT_START = 3
+#: seconds to wait for a first worker: clusters that grow need minutes
+_PATIENCE = 900.0
+
+
+class ClusterError(RuntimeError):
+    """Worker processes cannot do their work; what is done is done, and a run that resumes goes on from there."""
+
+
+@dataclass(eq=False)
+class Task:
+    """What one worker does at a time.
+
+    Attributes:
+        items: plain values, each for itself; what is lost is the last one
+        deaths: workers that it has cost
+    """
+
+    items: list[Any]
+    deaths: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """What has become of a task.
+
+    Attributes:
+        task: which
+        kind: ``"said"``: a step of it; ``"end"``; ``"again"``: its worker died, what it said counts no more, and it is
+            given out anew, or in halves; ``"lost"``: it has cost so many workers that it is given up
+        said: the step; of what is lost, the reason
+    """
+
+    task: Task
+    kind: str
+    said: Any = None
+
+
+@dataclass(eq=False)
+class _Member:
+    actor: Any
+    answer: Any  # that is on its way
+    ready: bool = False
+    task: Task | None = None
+
+
+class Crew:
+    """Workers that all do the same.
+
+    Args:
+        cluster: where they are
+        job: what they do, for :class:`zoo.parts.Part`
+        workers: how many; ``None``: one a GPU, or a core
+        gpu: whether each has a GPU of its own
+        environment: theirs
+        fingerprint: of the weights that they must have
+    """
+
+    def __init__(
+        self, cluster: Cluster, job: dict[str, Any], *, workers: int | None, gpu: bool, environment: dict[str, str],
+        fingerprint: str,
+    ) -> None:
+        import ray
+        from ray import cloudpickle
+
+        self._ray, self._cluster, self._fingerprint = ray, cluster, fingerprint
+        self.size = workers or max(1, cluster.gpus if gpu else cluster.cpus)
+        cores = 1 if gpu else max(1, cluster.cpus // self.size)
+        threads = {} if gpu else dict(OMP_NUM_THREADS=str(cores))  # else two on two cores would be four threads
+        self._environment = {**environment, **threads}
+        self._job = dumps(dict(job, threads=None if gpu else cores))
+        self._package = ray.put(packed())
+        cloudpickle.register_pickle_by_value(actor)  # nobody else has the module
+        try:
+            self._hire = ray.remote(actor.Sam3Worker).options(
+                num_cpus=cores, num_gpus=int(gpu), max_restarts=0, scheduling_strategy="SPREAD"
+            ).remote
+            self._members: list[_Member] = []
+            self._add()
+        finally:
+            cloudpickle.unregister_pickle_by_value(actor)
+        self._in_a_row = 0
+        self._any_ready = time.monotonic()
+
+    # ---------------------------------------------------------------- what the driver asks
+
+    def gather(self, most: int) -> None:
+        """Wait for the first worker; the others join later.
+
+        Args:
+            most: workers that there is work for
+
+        Raises:
+            ConceptError, CheckpointError: a worker cannot load the model, or loads another one
+            ClusterError: none comes up
+        """
+        self.size = min(self.size, max(most, 1))
+        while not any(member.ready for member in self._members):
+            self._fill(self.size)
+            for _ in self._heard(deque()):
+                pass
+
+    def work(self, tasks: Iterable[Task]) -> Iterator[Event]:
+        """Have tasks done, each by whoever is free; none is begun before the last event is taken.
+
+        Raises:
+            ClusterError: workers die without anything being done
+        """
+        waiting = deque(tasks)
+        while waiting or any(member.task for member in self._members):
+            self._fill(len(waiting) + sum(member.task is not None for member in self._members))
+            for member in self._members:
+                if member.ready and member.task is None and waiting:
+                    member.task = waiting.popleft()
+                    member.answer = member.actor.take.remote(dumps(member.task.items))
+            yield from self._heard(waiting)
+
+    def close(self) -> None:
+        """Let them go, whatever they do."""
+        for member in self._members:
+            self._ray.kill(member.actor)
+        self._members = []
+
+    # ---------------------------------------------------------------- one round
+
+    def _add(self) -> None:
+        hired = self._hire()
+        self._members.append(_Member(hired, hired.begin.remote(self._package, NAME, self._environment, self._job)))
+
+    def _fill(self, wanted: int) -> None:
+        while len(self._members) < min(self.size, wanted):
+            self._add()
+
+    def _heard(self, waiting: deque[Task]) -> Iterator[Event]:
+        """What workers have answered by now, or within a second; ``waiting`` gets what must be done again."""
+        answers = {member.answer: member for member in self._members if member.answer is not None}
+        arrived, _ = self._ray.wait(list(answers), num_returns=1, timeout=1.0)
+        for answer in arrived:
+            member = answers[answer]
+            member.answer = None
+            try:
+                kind, said = self._ray.get(answer)
+            except self._ray.exceptions.RayError as error:
+                self._members.remove(member)
+                self._ray.kill(member.actor)
+                kind, said = "died", str(error).strip().splitlines()[0]
+            yield from self._taken(member, kind, said, waiting)
+        if any(member.ready for member in self._members):
+            self._any_ready = time.monotonic()
+        elif time.monotonic() - self._any_ready > _PATIENCE:
+            raise ClusterError(
+                f"No worker came up within {_PATIENCE / 60:.0f} minutes: the cluster has {self._cluster.cpus} CPUs and "
+                f"{self._cluster.gpus} GPUs, perhaps all in use; see `ray status`"
+            )
+
+    def _taken(self, member: _Member, kind: str, said: Any, waiting: deque[Task]) -> Iterator[Event]:
+        if kind == "ready":
+            self._check(said)
+            member.ready = True
+        elif kind == "refused":
+            raise ConceptError(f"A worker process cannot load the model: {said}")
+        elif kind == "said":
+            yield Event(member.task, "said", said)
+            member.answer = member.actor.step.remote()
+        elif kind == "end":
+            task, member.task, self._in_a_row = member.task, None, 0
+            yield Event(task, "end")
+        else:
+            yield from self._failed(member, kind, said, waiting)
+
+    def _check(self, facts: dict[str, Any]) -> None:
+        if facts["fingerprint"] != self._fingerprint:
+            raise CheckpointError(
+                f"The checkpoint on {facts['node']} is another one than here ({facts['fingerprint']}, not "
+                f"{self._fingerprint}): give every node the same files, or a folder that all of them share"
+            )
+
+    def _failed(self, member: _Member, kind: str, said: str, waiting: deque[Task]) -> Iterator[Event]:
+        """A worker died, or could not go on."""
+        self._in_a_row += 1
+        task, member.task = member.task, None
+        if task is None:
+            if member in self._members:
+                self._members.remove(member)
+                self._ray.kill(member.actor)
+            come_up = any(one.ready for one in self._members)
+            if self._in_a_row >= (_MOST_IN_A_ROW if come_up else _MOST_AT_START):
+                raise ClusterError(f"Worker processes cannot start: {said}")
+            return
+        if self._in_a_row >= _MOST_IN_A_ROW:
+            raise ClusterError(f"{self._in_a_row} times in a row a worker process failed, the last time so: {said}")
+        task.deaths += 1
+        if task.deaths >= MOST_DEATHS and len(task.items) == 1:
+            self._in_a_row = 0
+            how = "ended the process that worked on it" if kind == "died" else "could not be done"
+            yield Event(task, "lost", f"{how}, {task.deaths} times: {said}")
+            return
+        yield Event(task, "again")
+        middle = len(task.items) // 2 if task.deaths >= MOST_DEATHS - 1 else 0
+        for some in (task.items[:middle], task.items[middle:]):
+            if some:  # behind all others, which may well be done
+                waiting.append(Task(some, task.deaths))
