@@ -40,8 +40,8 @@ class Sam3Worker:
         try:
             os.environ.update(environment)
             _unpack(package, name)
-            self._part = importlib.import_module(f"{name}.parts").Part(job)
-            return "ready", dict(self._part.facts, pid=os.getpid(), node=platform.node())
+            self._share = importlib.import_module(f"{name}.parts").Share(job)
+            return "ready", dict(self._share.facts, pid=os.getpid(), node=platform.node())
         except Exception as error:
             ours = type(error).__name__ in ("ConceptError", "CheckpointError")
             return ("refused", str(error)) if ours else ("failed", _told(error))
@@ -49,7 +49,7 @@ class Sam3Worker:
     def take(self, task: bytes) -> tuple[str, Any]:
         """Begin a task; gives its first step."""
         try:
-            self._work = self._part.work(task)
+            self._work = self._share.work(task)
         except Exception as error:
             return "failed", _told(error)
         return self.step()

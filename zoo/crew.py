@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,12 +14,13 @@ from .cluster import Cluster
 from .engine.errors import CheckpointError, ConceptError
 from .shipping import NAME, dumps, packed
 
+logger = logging.getLogger(__name__)
 #: workers that a task may cost; from the second on, it is given out in halves, to find the one that does it
 MOST_DEATHS = 3
 #: workers lost one after the other, with nothing done in between: then it is the machines, and no sample
 _MOST_IN_A_ROW = 16
-#: of them, before any has come up
-_MOST_AT_START = 3
+#: that do not come up: then there is one less
+_MOST_STARTS = 3
 #: seconds to wait for a first worker: clusters that grow need minutes
 _PATIENCE = 900.0
 
@@ -69,7 +71,7 @@ class Crew:
 
     Args:
         cluster: where they are
-        job: what they do, for :class:`zoo.parts.Part`
+        job: what they do, for :class:`zoo.parts.Share`
         workers: how many; ``None``: one a GPU, or a core
         gpu: whether each has a GPU of its own
         environment: theirs
@@ -99,23 +101,24 @@ class Crew:
             self._add()
         finally:
             cloudpickle.unregister_pickle_by_value(actor)
-        self._in_a_row = 0
+        self._in_a_row = self._bad_starts = 0
         self._any_ready = time.monotonic()
 
     # ---------------------------------------------------------------- what the driver asks
 
-    def gather(self, most: int) -> None:
-        """Wait for the first worker; the others join later.
+    def gather(self, most: int, wait: int = 1) -> None:
+        """Wait for the first workers; the others join later.
 
         Args:
             most: workers that there is work for
+            wait: how many to wait for
 
         Raises:
             ConceptError, CheckpointError: a worker cannot load the model, or loads another one
             ClusterError: none comes up
         """
         self.size = min(self.size, max(most, 1))
-        while not any(member.ready for member in self._members):
+        while sum(member.ready for member in self._members) < min(wait, self.size):
             self._fill(self.size)
             for _ in self._heard(deque()):
                 pass
@@ -174,39 +177,52 @@ class Crew:
             )
 
     def _taken(self, member: _Member, kind: str, said: Any, waiting: deque[Task]) -> Iterator[Event]:
-        if kind == "ready":
-            self._check(said)
-            member.ready = True
-        elif kind == "refused":
-            raise ConceptError(f"A worker process cannot load the model: {said}")
-        elif kind == "said":
+        if kind == "said":
             yield Event(member.task, "said", said)
             member.answer = member.actor.step.remote()
         elif kind == "end":
             task, member.task, self._in_a_row = member.task, None, 0
             yield Event(task, "end")
-        else:
+        elif member.ready:
             yield from self._failed(member, kind, said, waiting)
-
-    def _check(self, facts: dict[str, Any]) -> None:
-        if facts["fingerprint"] != self._fingerprint:
-            raise CheckpointError(
-                f"The checkpoint on {facts['node']} is another one than here ({facts['fingerprint']}, not "
+        elif kind == "ready" and said["fingerprint"] == self._fingerprint:
+            member.ready, self._bad_starts = True, 0
+        elif kind == "ready":
+            self._not_started(member, CheckpointError(
+                f"The checkpoint on {said['node']} is another one than here ({said['fingerprint']}, not "
                 f"{self._fingerprint}): give every node the same files, or a folder that all of them share"
-            )
+            ), certain=True)  # fmt: skip
+        elif kind == "refused":
+            reason = ConceptError(f"A worker process cannot load the model: {said}")
+            self._not_started(member, reason, certain=True)
+        else:
+            self._not_started(member, ClusterError(f"Worker processes cannot start: {said}"), certain=False)
+
+    def _not_started(self, member: _Member, reason: Exception, *, certain: bool) -> None:
+        """A worker did not come up. Once others have, the run goes on without it, if need be.
+
+        Args:
+            member: the worker
+            reason: why
+            certain: whether another try would come to the same
+        """
+        if member in self._members:
+            self._members.remove(member)
+            self._ray.kill(member.actor)
+        self._bad_starts += 1
+        ready = sum(one.ready for one in self._members)
+        if certain or self._bad_starts >= _MOST_STARTS:
+            if not ready:
+                raise reason
+            logger.warning("There is one worker less: %s", reason)
+            self._bad_starts, self.size = 0, max(ready, self.size - 1)
 
     def _failed(self, member: _Member, kind: str, said: str, waiting: deque[Task]) -> Iterator[Event]:
         """A worker died, or could not go on."""
-        self._in_a_row += 1
         task, member.task = member.task, None
-        if task is None:
-            if member in self._members:
-                self._members.remove(member)
-                self._ray.kill(member.actor)
-            come_up = any(one.ready for one in self._members)
-            if self._in_a_row >= (_MOST_IN_A_ROW if come_up else _MOST_AT_START):
-                raise ClusterError(f"Worker processes cannot start: {said}")
+        if task is None:  # it had nothing to do
             return
+        self._in_a_row += 1
         if self._in_a_row >= _MOST_IN_A_ROW:
             raise ClusterError(f"{self._in_a_row} times in a row a worker process failed, the last time so: {said}")
         task.deaths += 1

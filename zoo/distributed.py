@@ -133,26 +133,31 @@ def segment_parts(
         run: Run = model._run
         model._begin(run, dataset.select(ids[0]).first())
         run.examples.check(dataset, run.ledger, label_field)
-        before = run_info(dataset, run.ledger.name).get("concepts") or {}
         asked = _asked_anywhere(dataset, ids, model, run)
         run.asking(asked)
         note_label_field(dataset, run.ledger, label_field)
+        before = run_info(dataset, run.ledger.name).get("concepts") or {}
         start_run(dataset, run.ledger, asked, model.about())
-        tally, done = Tally(), 0
         try:
-            for event in crew.work(chunks(crew, ids, batch_size)):
-                if event.kind == "lost":
-                    dataset.set_values(run.ledger.error, {event.task.items[0]: event.said}, key_field="id")
-                tally.take(event, (1, 1, 0) if event.kind == "lost" else event.said)
-                if event.kind in ("said", "lost"):
-                    now, failed, instances = tally.total()
-                    done = max(done, now)  # what is done again is no step back for who watches
-                    run.totals.update(samples=now - failed, failed=failed, instances=instances)
-                    yield dict(done=done, failed=failed, instances=instances)
+            yield from _counted(crew, chunks(crew, ids, batch_size), dataset, run)
         finally:
-            if not run.totals["samples"]:  # there is no answer to these questions
+            if not run.totals["samples"]:  # no answer to these questions is stored
                 for concept in asked:
                     set_entry(dataset, run.ledger, concept.label, before.get(concept.label))
+
+
+def _counted(crew: Crew, tasks: list[Task], dataset: fo.Dataset, run: Run) -> Iterator[dict[str, int]]:
+    """Have tasks done, keep the run's totals, and record what is lost."""
+    tally, most = Tally(), 0
+    for event in crew.work(tasks):
+        if event.kind == "lost":
+            dataset.set_values(run.ledger.error, {event.task.items[0]: event.said}, key_field="id")
+        tally.take(event, (1, 1, 0) if event.kind == "lost" else event.said)
+        if event.kind in ("said", "lost"):
+            done, failed, instances = tally.total()
+            most = max(most, done)  # what is done again is no step back for who watches
+            run.totals.update(samples=done - failed, failed=failed, instances=instances)
+            yield dict(done=most, failed=failed, instances=instances)
 
 
 def _asked_anywhere(dataset: fo.Dataset, ids: Sequence[str], model: Any, run: Run) -> list[Concept]:

@@ -14,13 +14,13 @@ import fiftyone as fo
 
 from .embedding_part import embed_part
 from .footage import Footage
-from .pipeline import run_part
+from .pipeline import Part, run_part
 from .shipping import dumps, loads
 from .source import load_model
 from .video_run import VideoPart
 
 
-class Part:
+class Share:
     """One process's share of a run.
 
     Args:
@@ -55,9 +55,11 @@ class Part:
         return self._kind(self._model, self._dataset, loads(task), **self._how)
 
 
-def _images(model: Any, dataset: fo.Dataset, ids: list[str], **how: Any) -> Iterator[tuple[int, int, int]]:
-    """Samples done, failed, and instances found, so far."""
-    for progress in run_part(dataset, ids, model, **how):
+def _images(
+    model: Any, dataset: fo.Dataset, ids: list[str], instances: tuple[str, ...], **how: Any
+) -> Iterator[tuple[int, int, int]]:
+    """Samples done, failed, and instances found, so far. Where earlier instances are, the record says no more."""
+    for progress in run_part(dataset, ids, model, run=Part(instances), **how):
         yield progress.done, progress.failed, progress.instances
 
 

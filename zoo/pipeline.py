@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
@@ -19,9 +20,20 @@ from .verdicts import carried
 _STRETCH = 32
 
 
+@dataclass
+class Part:
+    """What is to be known of the run that a part belongs to.
+
+    Attributes:
+        instances: fields that hold earlier instances
+    """
+
+    instances: tuple[str, ...]
+
+
 def run_part(
     dataset: fo.Dataset, ids: list[str], model: Sam3ImageModel, label_field: str, *, batch_size: int = 8,
-    num_workers: int = 0, writers: int = 0, skip_existing: bool = False,
+    num_workers: int = 0, writers: int = 0, skip_existing: bool = False, run: Part | None = None,
 ) -> Iterator[Progress]:
     """Answer for some samples. Their fields are declared, and the run is recorded, by whoever has the whole.
 
@@ -34,12 +46,14 @@ def run_part(
         num_workers: processes that read images
         writers: processes that write
         skip_existing: ask only what a sample has not been asked before
+        run: what it is a part of; ``None``: earlier instances are where the record says now, so it must not say yet
+            that they go elsewhere
 
     Yields:
         progress, of what is written
     """
     before = model.skip_existing, model._run
-    model.skip_existing, model._run = skip_existing, _Part(dataset, model, label_field)
+    model.skip_existing, model._run = skip_existing, _Run(dataset, model, label_field, run)
     try:
         with model:
             for start in range(0, len(ids), max(_STRETCH, batch_size)):
@@ -53,14 +67,14 @@ def run_part(
         model.skip_existing, model._run = before
 
 
-class _Part(Run):
-    """A run that declares and records nothing."""
+class _Run(Run):
+    """One that declares and records nothing."""
 
-    def __init__(self, dataset: fo.Dataset, model: Sam3ImageModel, label_field: str) -> None:
+    def __init__(self, dataset: fo.Dataset, model: Sam3ImageModel, label_field: str, part: Part | None) -> None:
         super().__init__()
         self.dataset, self.ledger, self.label_field = dataset, Ledger(model.ledger.name), label_field
         self.concepts, self.prompt_field, self.examples = model.asked_always(), model._prompt_field(), model._examples()
-        self.instances = instances_fields(dataset, self.ledger)
+        self.instances = instances_fields(dataset, self.ledger) if part is None else part.instances
 
     def asking(self, concepts: Any) -> None:
         pass

@@ -18,7 +18,7 @@ from .engine.concepts import Classes, check_whole, parse_concepts
 from .engine.errors import ConceptError
 from .image_model import Sam3ImageModel
 from .ledger import check, declare, declared, pending
-from .provenance import check_same_question
+from .provenance import check_same_question, instances_fields
 from .recipe import recipe_of
 from .sidebar import show
 from .visual_model import Sam3VisualModel
@@ -105,7 +105,8 @@ def _workers(
     from .distributed import gathered
 
     how = dict(
-        label_field=label_field, batch_size=batch_size, num_workers=num_workers, skip_existing=model.skip_existing
+        label_field=label_field, batch_size=batch_size, num_workers=num_workers, skip_existing=model.skip_existing,
+        instances=instances_fields(dataset, model.ledger),
     )
     return gathered(model, dataset, "images", how, workers=workers, most=-(-len(ids) // batch_size))
 
