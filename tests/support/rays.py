@@ -45,6 +45,7 @@ class Raylike(types.ModuleType):
         self._resources = {"CPU": float(cpus), "GPU": float(gpus)}
         self._nodes = ("10.0.0.1", *nodes)
         self.dies = dies
+        self._turn = -1
         self.hired: list[dict[str, Any]] = []
         self.asked: list[str] = []
         self.killed: list[Any] = []
@@ -72,7 +73,9 @@ class Raylike(types.ModuleType):
         return types.SimpleNamespace(options=hire)
 
     def wait(self, answers: list[Any], *, num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
-        return answers[:1], answers[1:]
+        self._turn += 1  # everybody is heard
+        place = self._turn % len(answers)
+        return [answers[place]], answers[:place] + answers[place + 1 :]
 
     def get(self, answer: _Answer) -> Any:
         if answer.died:
