@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import sys
 import time
+import types
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ from support.rays import Raylike
 
 import zoo.cluster
 import zoo.crew
+from benchmarks import distributed as benchmark
 from curation.embeddings import embed_images, embed_instances, embedding_steps
 from curation.errors import CurationError
 from emoji_world.dataset import build_scenes
@@ -264,8 +268,6 @@ def test_videos_as_in_one_process(workers, reels):
 
 def _without_ids(kept: dict[str, Any]) -> dict[str, Any]:
     """Instances of masklets have ids of their own."""
-    import re
-
     return {key: re.sub(r"ObjectId\('\w+'\)", "", repr(value)) for key, value in kept.items()}
 
 
@@ -546,6 +548,24 @@ def test_forms_offer_ray_where_there_is_ray(scenes, monkeypatch, operator):
     module = sys.modules[type(foo.get_operator("@concepts/sam3/segment_concepts")).__module__.split(".operators")[0]]
     monkeypatch.setattr(sys.modules[f"{module.__name__}.zoo.cluster"], "has_ray", lambda: False)
     assert "distribute" not in form(operator, scenes)
+
+
+# ------------------------------------------------------------------------------------------------ the benchmark
+
+
+def test_the_benchmark_in_small(workers, monkeypatch, tmp_path, capsys):
+    def kill() -> None:
+        workers.dies = lambda method, said: method == "step" and not killed.append(said) and len(killed) == 1
+
+    killed: list[Any] = []
+    monkeypatch.setattr(benchmark, "_processes", lambda: [types.SimpleNamespace(kill=kill, cpu_times=lambda: (0.0, 0.0))])
+    benchmark.main(["--samples", "6", "--repeats", "1", "--batch", "1", "--json", str(tmp_path / "numbers.json")])
+
+    report = json.loads((tmp_path / "numbers.json").read_text())
+    single, _, two = (row["seconds"][0] for row in report["rows"])
+    assert report["of_ideal"] == [pytest.approx(single / (2 * two))] and report["samples"] == 6
+    assert killed and report["killed"]["lost"] == 0 and report["killed"]["seconds"] > 0
+    assert "one of two workers killed: 0 samples lost  (within 0)" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------------------ Ray itself

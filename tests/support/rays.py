@@ -30,6 +30,7 @@ class Raylike(types.ModuleType):
         killed: workers that were let go, or were dead
     """
 
+    __version__ = "0.0"
     exceptions = types.SimpleNamespace(RayError=RayError)
     cloudpickle = types.SimpleNamespace(
         register_pickle_by_value=lambda module: None, unregister_pickle_by_value=lambda module: None
