@@ -1,6 +1,6 @@
 """Worker processes against one: ``python -m benchmarks.distributed [--json FILE]``. Minutes on two cores, 4 GB.
 
-The same images, the tiny checkpoint: one process on one thread, one on two, and two workers of Ray with a thread each;
+The same images, the tiny checkpoint: one process on one thread, one on two, and two workers of Ray with a thread each:
 a round of all of them, then the next, so that what else the machine does disturbs all alike. What starting workers
 costs (Ray, Python, FiftyOne, torch, the model) is a number of its own. At the end a worker is killed in the middle.
 
@@ -177,14 +177,14 @@ def table(report: dict[str, Any]) -> str:
         f"{many} images, {len(CONCEPTS)} concepts, batches of {report['batch']}, the checkpoint that ships; median of "
         f"{len(rows[0]['seconds'])} rounds, and from the least to the most",
         "",
-        f"{'':28}{'images/s':>10}{'seconds of work':>26}{'CPU seconds':>13}{'seconds before':>16}{'images/s with these':>21}",
+        f"{'':28}{'images/s':>10}{'seconds of work':>24}{'CPU seconds':>13}{'before it':>11}{'images/s in all':>17}",
     ]
     for row in rows:
         took, start = median(row["seconds"]), median(row["start"])
         spread = f"{took:.1f} ({min(row['seconds']):.1f} to {max(row['seconds']):.1f})"
         lines.append(
-            f"{row['way']:28}{many / took:>10.2f}{spread:>26}{median(row['cpu']):>13.1f}{start:>16.1f}"
-            f"{many / (took + start):>21.2f}"
+            f"{row['way']:28}{many / took:>10.2f}{spread:>24}{median(row['cpu']):>13.1f}{start:>11.1f}"
+            f"{many / (took + start):>17.2f}"
         )
     ideal, killed = report["of_ideal"], report["killed"]
     _, both, two = (median(row["seconds"]) for row in rows)
@@ -193,7 +193,7 @@ def table(report: dict[str, Any]) -> str:
         "",
         f"two workers, of twice one process on one thread: {median(ideal):.2f} ({min(ideal):.2f} to {max(ideal):.2f})"
         + verdict(median(ideal), TARGETS["of_ideal"], "", at_least=True),
-        f"the same by CPU seconds, whatever else the machine does: {median(work):.2f} ({min(work):.2f} to {max(work):.2f})",
+        f"the same by CPU seconds, on a busy machine: {median(work):.2f} ({min(work):.2f} to {max(work):.2f})",
         f"two workers, of one process on two threads: {both / two:.2f} times as fast",
         f"one of two workers killed: {killed['lost']} samples lost{verdict(killed['lost'], TARGETS['lost'], '')}, "
         f"{killed['seconds']:.1f} s in all",

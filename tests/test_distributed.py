@@ -558,7 +558,8 @@ def test_the_benchmark_in_small(workers, monkeypatch, tmp_path, capsys):
         workers.dies = lambda method, said: method == "step" and not killed.append(said) and len(killed) == 1
 
     killed: list[Any] = []
-    monkeypatch.setattr(benchmark, "_processes", lambda: [types.SimpleNamespace(kill=kill, cpu_times=lambda: (0.0, 0.0))])
+    process = types.SimpleNamespace(kill=kill, cpu_times=lambda: (0.0, 0.0))
+    monkeypatch.setattr(benchmark, "_processes", lambda: [process])
     benchmark.main(["--samples", "6", "--repeats", "1", "--batch", "1", "--json", str(tmp_path / "numbers.json")])
 
     report = json.loads((tmp_path / "numbers.json").read_text())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import actor
+from .actor import Sam3Worker
 from .cluster import Cluster
 from .engine.errors import CheckpointError, ConceptError
 from .shipping import NAME, dumps, packed
@@ -92,15 +93,16 @@ class Crew:
         self._environment = {**environment, **threads}
         self._job = dumps(dict(job, threads=None if gpu else cores))
         self._package = ray.put(packed())
-        cloudpickle.register_pickle_by_value(actor)  # nobody else has the module
+        module = sys.modules[Sam3Worker.__module__]
+        cloudpickle.register_pickle_by_value(module)  # nobody else has it
         try:
-            self._hire = ray.remote(actor.Sam3Worker).options(
+            self._hire = ray.remote(Sam3Worker).options(
                 num_cpus=cores, num_gpus=int(gpu), max_restarts=0, scheduling_strategy="SPREAD"
             ).remote
             self._members: list[_Member] = []
             self._add()
         finally:
-            cloudpickle.unregister_pickle_by_value(actor)
+            cloudpickle.unregister_pickle_by_value(module)
         self._in_a_row = self._bad_starts = 0
         self._any_ready = time.monotonic()
 
