@@ -8,6 +8,7 @@ matter: an image is encoded once for all of them, and each is pooled below its o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -23,17 +24,19 @@ from .refine import usual_checkpoint
 from .steps import run_steps
 
 if __package__ == "curation":
-    from zoo.engine.errors import CheckpointError, ConceptError, ImageError
-    from zoo.engine.images import read_image
-    from zoo.instance_embeddings import embed_labels
+    from zoo.cluster import check_distribute
+    from zoo.distributed import embed_parts, gathered
+    from zoo.embedding_part import embed_part
+    from zoo.engine.errors import CheckpointError, ConceptError
     from zoo.ledger import DEFAULT, Ledger
     from zoo.provenance import ledger_of
     from zoo.segment import check_images
     from zoo.source import load_model
 else:
-    from ..zoo.engine.errors import CheckpointError, ConceptError, ImageError
-    from ..zoo.engine.images import read_image
-    from ..zoo.instance_embeddings import embed_labels
+    from ..zoo.cluster import check_distribute
+    from ..zoo.distributed import embed_parts, gathered
+    from ..zoo.embedding_part import embed_part
+    from ..zoo.engine.errors import CheckpointError, ConceptError
     from ..zoo.ledger import DEFAULT, Ledger
     from ..zoo.provenance import ledger_of
     from ..zoo.segment import check_images
@@ -128,7 +131,7 @@ def embed_instances(
 def embedding_steps(
     samples: fo.core.collections.SampleCollection, *, what: str = "images", label_field: str = DEFAULT,
     embeddings_field: str | None = None, checkpoint: str | None = None, device: str | None = None,
-    batch_size: int = 8, skip_existing: bool = False,
+    batch_size: int = 8, skip_existing: bool = False, distribute: str | None = None, workers: int | None = None,
 ) -> Iterator[Step]:  # fmt: skip
     """As :func:`embed_images` and :func:`embed_instances`, a batch a step, for whoever shows progress.
 
@@ -142,13 +145,16 @@ def embedding_steps(
         device: None takes the best there is.
         batch_size: images encoded together.
         skip_existing: leave out images that have a vector, or all of whose labels have one.
+        distribute: "ray" has worker processes do it, on this machine or on a cluster. None: this process.
+        workers: how many. None: one a GPU of the cluster, or, if it has none, one a core.
 
     Yields:
         progress, first with nothing done.
 
     Raises:
         CurationError: no images, fields that hold something else, at the first step; settings of the model that make
-            no sense, or vectors of another checkpoint that are to stay, at the second; before anything is changed.
+            no sense, vectors of another checkpoint that are to stay, or workers that cannot do it, at the second;
+            before anything is changed.
     """
     dataset = samples._root_dataset
     check_whole(samples)
@@ -157,6 +163,7 @@ def embedding_steps(
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise CurationError(f"batch_size={batch_size!r} must be a whole number above 0")
     try:
+        check_distribute(distribute, workers)
         check_images(samples)
     except ConceptError as error:
         raise CurationError(str(error).replace("concept segmentation needs images", "images are needed here")) from None
@@ -175,45 +182,44 @@ def embedding_steps(
     except (ConceptError, CheckpointError) as error:
         raise CurationError(str(error)) from None
     width = _check_width(samples, path, model, skip_existing)
-    if path not in dataset.get_field_schema(flat=True):
-        dataset.add_sample_field(path, fo.VectorField)
-    failed: dict[str, str] = {}
-    for start in range(0, len(ids), batch_size):
-        part = ids[start : start + batch_size]
-        if found_in is None:
-            reasons = _embed(dataset, part, path, model)
-        else:
-            reasons = _embed_labels(dataset, part, found_in, path, model)
-        _note(dataset, book, part, path, reasons)
-        failed |= reasons
-        yield Step(start + len(part), len(ids), len(failed))
+    done, failed = set[str](), dict[str, str]()
+    try:
+        with _crew(distribute, workers, dataset, ids, model, path, found_in, batch_size) as crew:
+            if path not in dataset.get_field_schema(flat=True):
+                dataset.add_sample_field(path, fo.VectorField)
+            for part, reasons in _parts(crew, dataset, ids, model, path, found_in, batch_size):
+                _note(dataset, book, part, path, reasons)
+                for one in part:  # which may have been tried before, by a worker that died
+                    failed.pop(one, None)
+                failed |= reasons
+                done.update(part)
+                yield Step(len(done), len(ids), len(failed))
+    except (ConceptError, CheckpointError) as error:
+        raise CurationError(str(error)) from None
     yield Step(len(ids), len(ids), len(failed), Embedded(what, path, samples.count(path), width, failed))
 
 
-def _embed(dataset: fo.Dataset, ids: Sequence[str], path: str, model: Any) -> dict[str, str]:
-    """Embed a batch of images; why some of them could not be."""
-    files = dict(zip(*dataset.select(ids, ordered=True).values(["id", "filepath"]), strict=True))
-    images, failed = _read(files)
-    vectors = _apart(list(images), lambda some: model.embed_all([images[one] for one in some]), failed)
-    dataset.set_values(path, {one: vectors.get(one) for one in ids}, key_field="id")
-    return failed
+def _crew(
+    distribute: str | None, workers: int | None, dataset: fo.Dataset, ids: list[str], model: Any, path: str,
+    found_in: str | None, batch_size: int,
+) -> Any:
+    """Worker processes as a context, or None where there is none, or nothing to do."""
+    if distribute is None or not ids:
+        return nullcontext()
+    how = dict(path=path, found_in=found_in, batch_size=batch_size)
+    return gathered(model, dataset, "embeddings", how, workers=workers, most=-(-len(ids) // batch_size))
 
 
-def _embed_labels(
-    dataset: fo.Dataset, ids: Sequence[str], found_in: str, path: str, model: Any
-) -> dict[str, str]:
-    """Embed the labels of a batch of images, which are encoded together; why those of some could not be."""
-    held = {one.id: one for one in dataset.select(ids).select_fields(found_in)}
-    images, failed = _read({number: sample.filepath for number, sample in held.items()})
-    labels = {number: held[number][found_in].detections for number in images}
-    found = _apart(
-        list(images), lambda some: embed_labels(model, [images[n] for n in some], [labels[n] for n in some]), failed
-    )
-    values = {label.id: None for number in failed for label in held[number][found_in].detections}
-    for number, vectors in found.items():
-        values |= {label.id: vector for label, vector in zip(labels[number], vectors, strict=True)}
-    dataset.set_label_values(path, values)
-    return failed
+def _parts(
+    crew: Any, dataset: fo.Dataset, ids: list[str], model: Any, path: str, found_in: str | None, batch_size: int
+) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Ids of what is done by now, and why some of it could not be."""
+    if crew is not None:
+        yield from embed_parts(crew, ids, batch_size)
+        return
+    for start in range(0, len(ids), batch_size):
+        part = ids[start : start + batch_size]
+        yield part, embed_part(dataset, part, model, path, found_in)
 
 
 def _note(dataset: fo.Dataset, book: Ledger, ids: Sequence[str], path: str, reasons: Mapping[str, str]) -> None:
@@ -227,33 +233,6 @@ def _note(dataset: fo.Dataset, book: Ledger, ids: Sequence[str], path: str, reas
     said |= {one: None for one in ids if one not in reasons and (held[one] or "").startswith(f"{path}: ")}
     if said:
         dataset.set_values(book.error, said, key_field="id")
-
-
-def _read(files: Mapping[str, str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Images that can be read, and why others cannot."""
-    images, failed = {}, {}
-    for number, file in files.items():
-        try:
-            images[number] = read_image(file)
-        except ImageError as error:
-            failed[number] = str(error)
-    return images, failed
-
-
-def _apart(keys: Sequence[str], embed: Any, failed: dict[str, str]) -> dict[str, Any]:
-    """Key → what was embedded; if they fail together, each is tried alone, and ``failed`` gets the reasons."""
-    if not keys:
-        return {}
-    try:
-        found = embed(keys)
-        if any(one is None for one in found):
-            raise RuntimeError("one of a batch cannot be embedded")
-        return dict(zip(keys, found, strict=True))
-    except Exception as error:  # whatever it is, it must cost one sample
-        if len(keys) == 1:
-            failed[keys[0]] = str(error) if isinstance(error, ConceptError) else f"{type(error).__name__}: {error}"
-            return {}
-        return {key: one for single in keys for key, one in _apart([single], embed, failed).items()}
 
 
 def _check_path(dataset: fo.Dataset, found_in: str | None, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from fiftyone.operators import types
 
 from .finding import FindingOperator, kept
-from .form import add_checkpoint, chosen_checkpoint, mark_problems
+from .form import add_checkpoint, add_distribute, chosen_checkpoint, distribute_settings, mark_problems
 from .truth_form import add_choice, guess, label_fields
 
 _WHAT = {"images": "Images, one vector each", "instances": "Instances, each below its own mask"}
@@ -42,6 +42,7 @@ class ComputeEmbeddings(FindingOperator):
         inputs.bool("skip_existing", default=False, label="Leave out those that have a vector")
         inputs.int("batch_size", default=8, min=1, label="Images encoded together")
         add_checkpoint(inputs, ctx)
+        add_distribute(inputs, ctx)
         mark_problems(inputs, wrong, {next(iter(wrong)): self.problem(ctx)})
         return types.Property(inputs, view=types.View(label="Compute embeddings with SAM 3"))
 
@@ -51,7 +52,8 @@ class ComputeEmbeddings(FindingOperator):
         return embedding_steps
 
     def settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        said = dict(kept(params, "what", "skip_existing", "batch_size", "device"), checkpoint=chosen_checkpoint(params))
+        said = kept(params, "what", "skip_existing", "batch_size", "device") | distribute_settings(params)
+        said["checkpoint"] = chosen_checkpoint(params)
         if params.get("what") == "instances":
             where = kept(params, "label_field") | {"embeddings_field": params.get("attribute") or "embedding"}
             return dict(said, **where)

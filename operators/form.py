@@ -99,6 +99,27 @@ def add_threshold(inputs: types.Object, ctx: Any) -> None:
         )
 
 
+def add_distribute(inputs: types.Object, ctx: Any) -> None:
+    """Who computes: this process, or workers; not asked where there is no choice."""
+    from ..zoo.cluster import has_ray
+
+    if not has_ray():
+        return
+    view = types.Dropdown()
+    view.add_choice("", label="This process")
+    view.add_choice("ray", label="Ray: worker processes, here or on the cluster at RAY_ADDRESS")
+    inputs.enum("distribute", view.values(), view=view, default="", label="Computed by")
+    if ctx.params.get("distribute"):
+        inputs.int("workers", min=1, label="Workers", description="Left empty: one a GPU, or, without GPUs, a core")
+
+
+def distribute_settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Who computes, out of the form, or of a call from Python."""
+    distribute = params.get("distribute") or None
+    # a number of workers may be left of a choice that was taken back
+    return dict(distribute=distribute, workers=params.get("workers") if distribute else None)
+
+
 def mark_problems(
     inputs: types.Object, properties: Mapping[str, types.Property | None], problems: Mapping[str, str | None]
 ) -> None:

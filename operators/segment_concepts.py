@@ -13,11 +13,13 @@ from .asking_form import add_asking, add_concept_file, asking_settings, check_se
 from .form import (
     add_checkpoint,
     add_concepts,
+    add_distribute,
     add_label_field,
     add_threshold,
     asked_classes,
     common_settings,
     concept_parameters,
+    distribute_settings,
     execution_context,
     listed,
     mark_problems,
@@ -69,7 +71,8 @@ class SegmentConcepts(foo.Operator):
             label="Resume",
             description="Ask each sample only what it has not been asked before",
         )
-        inputs.int("batch_size", default=8, min=1, label="Batch size")
+        inputs.int("batch_size", min=1, label="Batch size", description="Empty: as many as the device has room for")
+        add_distribute(inputs, ctx)
         mark_problems(inputs, wrong, self._problems(ctx))
         return types.Property(inputs, view=types.View(label="Segment concepts with SAM 3"))
 
@@ -90,8 +93,9 @@ class SegmentConcepts(foo.Operator):
             samples_of(ctx),
             model,
             field,
-            batch_size=_batch_size(ctx.params),
+            batch_size=ctx.params.get("batch_size"),
             skip_existing=ctx.params.get("skip_existing", True),
+            **distribute_settings(ctx.params),
         ):
             share = last.done / last.total if last.total else 1.0
             label = f"{last.done} of {last.total} samples, {last.instances} instances"
@@ -122,8 +126,10 @@ class SegmentConcepts(foo.Operator):
         confidence_thresh: float = 0.5,
         thresholds: dict[str, float] | None = None,
         skip_existing: bool = True,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         device: str | None = None,
+        distribute: str | None = None,
+        workers: int | None = None,
         delegate: bool = False,
         **settings: Any,
     ) -> Any:
@@ -138,8 +144,10 @@ class SegmentConcepts(foo.Operator):
             confidence_thresh: threshold of concepts without their own
             thresholds: label -> threshold
             skip_existing: ask only what was not asked before
-            batch_size: images encoded together
+            batch_size: images encoded together; ``None``: as many as the device has room for
             device: ``None`` takes the best there is
+            distribute: ``"ray"`` has worker processes do it, on this machine or on the cluster at ``RAY_ADDRESS``
+            workers: how many; ``None``: one a GPU, or, without GPUs, a core
             delegate: queue it for ``fiftyone delegated launch``
             **settings: of the image model: ``box_prompt_field``, ``exemplars_alone``, ``exemplars_required``,
                 ``exemplars_of``, ``tiles``, ``conflicts``, ``floor``
@@ -147,9 +155,11 @@ class SegmentConcepts(foo.Operator):
         Returns:
             FiftyOne's execution result; in a running event loop, a task of it
         """
+        from ..zoo.cluster import check_distribute
         from ..zoo.engine.vocabulary_file import is_vocabulary
 
         check_settings(settings)
+        check_distribute(distribute, workers)
         named = is_vocabulary(classes)
         pointed = named or bool(settings.get("box_prompt_field"))
         params = dict(
@@ -161,6 +171,8 @@ class SegmentConcepts(foo.Operator):
             skip_existing=skip_existing,
             batch_size=batch_size,
             device=device,
+            distribute=distribute,
+            workers=workers,
         )
         ctx, target = execution_context(sample_collection)
         return foo.execute_operator(self.uri, ctx, params=dict(params, **target), request_delegation=delegate)
@@ -179,7 +191,3 @@ class SegmentConcepts(foo.Operator):
             file=refusal(lambda: file and read_vocabulary(file)),
             field=refusal(lambda: check(ctx.dataset, Ledger(field), field)),
         )
-
-
-def _batch_size(params: dict[str, Any]) -> int:
-    return 8 if params.get("batch_size") is None else params["batch_size"]

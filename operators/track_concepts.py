@@ -13,11 +13,13 @@ from fiftyone.operators.constants import ViewTarget
 from .form import (
     add_checkpoint,
     add_concepts,
+    add_distribute,
     add_label_field,
     add_threshold,
     asked_classes,
     common_settings,
     concept_parameters,
+    distribute_settings,
     execution_context,
     mark_problems,
     notified,
@@ -90,6 +92,7 @@ class TrackConcepts(foo.Operator):
             label="Resume",
             description="Leave out videos and concepts that were tracked to the end before",
         )
+        add_distribute(inputs, ctx)
         mark_problems(inputs, wrong, self._problems(ctx))
         return types.Property(inputs, view=types.View(label="Track concepts with SAM 3"))
 
@@ -106,7 +109,8 @@ class TrackConcepts(foo.Operator):
         field = ctx.params.get("label_field") or "sam3"
         last = None
         target = _target(ctx)
-        for last in track(target, model, field, skip_existing=ctx.params.get("skip_existing", True)):
+        resume = ctx.params.get("skip_existing", True)
+        for last in track(target, model, field, skip_existing=resume, **distribute_settings(ctx.params)):
             if ctx.delegated:
                 ctx.set_progress(progress=last.share, label=str(last))
             else:
@@ -147,6 +151,8 @@ class TrackConcepts(foo.Operator):
         propagation_direction: str = "both",
         prompt_frame_indices: list[int] | None = None,
         device: str | None = None,
+        distribute: str | None = None,
+        workers: int | None = None,
         delegate: bool = False,
         **settings: Any,
     ) -> Any:
@@ -168,12 +174,18 @@ class TrackConcepts(foo.Operator):
             propagation_direction: ``"both"``, ``"forward"`` or ``"backward"`` from where an object is pointed at
             prompt_frame_indices: numbers of the frames whose prompts count
             device: ``None`` takes the best there is
+            distribute: ``"ray"`` has worker processes do it, a video at a time each, on this machine or on the cluster
+                at ``RAY_ADDRESS``
+            workers: how many; ``None``: one a GPU, or, without GPUs, a core
             delegate: queue it for ``fiftyone delegated launch``
             **settings: of the tracker, by upstream's names, such as ``new_det_thresh``; and ``detect_every``
 
         Returns:
             FiftyOne's execution result; in a running event loop, a task of it
         """
+        from ..zoo.cluster import check_distribute
+
+        check_distribute(distribute, workers)
         pointed = prompt_field or box_prompt_field or point_prompt_field
         params = dict(
             concept_parameters(classes, thresholds, checkpoint, pointed=bool(pointed)),
@@ -192,6 +204,8 @@ class TrackConcepts(foo.Operator):
             propagation_direction=propagation_direction,
             prompt_frame_indices=prompt_frame_indices,
             device=device,
+            distribute=distribute,
+            workers=workers,
             settings=settings,
         )
         ctx, target = execution_context(sample_collection)

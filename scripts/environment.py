@@ -25,7 +25,7 @@ from .system import LOG, ROOT, apt_install, apt_line, distribution, log_tail, lo
 VENV = ROOT / os.environ.get("VENV", ".venv")
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / ".setup.json"
-REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-ray.txt", "requirements-dev.txt")
 
 SUPPORTED = ((3, 10), (3, 11), (3, 12))
 CANDIDATES = ("python3.12", "python3.11", "python3.10", "python3")
@@ -123,7 +123,7 @@ def is_stamped(expected):
 
 def install_requirements():
     """pip install, with the user's own configuration of pip."""
-    say(f"installing {' and '.join(REQUIREMENTS)}; PyTorch is large, so this takes minutes (log: {LOG})")
+    say(f"installing {', '.join(REQUIREMENTS)}; PyTorch is large, so this takes minutes (log: {LOG})")
     files = [part for name in REQUIREMENTS for part in ("-r", ROOT / name)]
     extra = shlex.split(os.environ.get("PIP_ARGS", ""))
     if not logged([PYTHON, "-m", "pip", "install", "--progress-bar", "off", *files, *extra]):

@@ -97,6 +97,16 @@ def test_a_source_that_breaks_costs_nothing_that_it_gave(ahead, batches):
     assert all(not isinstance(answer, str) for answers in got for answer in answers)
 
 
+def test_what_is_no_batchs_fault_is_not_tried_for_ever(ahead, batches, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("the device is gone")
+        yield
+
+    monkeypatch.setattr(ahead.detector, "stream", broken)
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        list(ahead.stream(batches))
+
+
 def test_it_can_be_left_half_way(ahead, batches):
     stream = ahead.stream(iter(batches * 3))
     assert len(next(stream)) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import fiftyone as fo
@@ -27,6 +28,8 @@ class Asking:
     """
 
     floor: float | None = None
+    #: of :meth:`about`, what is otherwise where the answers are made, if that is not in this process
+    elsewhere: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self, detector: ConceptDetector, classes: Classes | Vocabulary | None, thresholds: Mapping[str, float] | None,
@@ -67,7 +70,7 @@ class Asking:
             dtype=str(checkpoint.dtype).removeprefix("torch."),
             confidence_thresh=self.config.confidence_thresh, floor=self.floor, cls_token=self.detector.cls_token,
             versions=dict(torch=torch.__version__, transformers=transformers.__version__, fiftyone=fo.__version__),
-        )
+        ) | dict(self.elsewhere)
 
 
 def _concepts(classes: Classes | Vocabulary | None, thresholds: Mapping[str, float] | None) -> tuple[Concept, ...]:

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import fiftyone as fo
 from fiftyone.utils.torch import recommend_num_workers
 
+from .cluster import check_distribute
+from .engine.budget import images_that_fit
 from .engine.concepts import Classes, check_whole, parse_concepts
 from .engine.errors import ConceptError
 from .image_model import Sam3ImageModel
 from .ledger import declare, declared, pending
 from .pipeline import Progress, run_part
+from .provenance import instances_fields
+from .recipe import recipe_of
 from .run import Run, check_run
 from .sidebar import show
 from .visual_model import Sam3VisualModel
@@ -34,7 +39,8 @@ _MOST_WRITERS = 4
 
 def segment(
     samples: fo.core.collections.SampleCollection, model: Sam3ImageModel, label_field: str = "sam3", *,
-    batch_size: int = 8, num_workers: int | None = None, writers: int | None = None, skip_existing: bool = False,
+    batch_size: int | None = None, num_workers: int | None = None, writers: int | None = None,
+    skip_existing: bool = False, distribute: str | None = None, workers: int | None = None,
 ) -> Iterator[Progress]:
     """Apply ``model`` to ``samples``, yielding whenever answers have been written.
 
@@ -42,25 +48,30 @@ def segment(
         samples: an image dataset or view
         model: the model, with its concepts and its ledger
         label_field: where instances go
-        batch_size: images encoded together
+        batch_size: images encoded together; ``None``: as many as the device has room for, at most 16 on a GPU, and 8
+            elsewhere
         num_workers: processes that read images; 0: a thread; ``None``: as many as FiftyOne recommends, but 0 for few
             samples, and where the network itself needs the CPU
         writers: processes that write answers; 0: a thread; ``None``: one for every four cores, at most 4, but 0 for few
             samples
         skip_existing: leave out samples, and on the others concepts, that the ledger already answers for
+        distribute: ``"ray"`` has worker processes do it, on this machine or on a cluster; ``None``: this process
+        workers: how many; ``None``: one a GPU of the cluster, or, if it has none, one a core
 
     Yields:
         progress, first with nothing done
 
     Raises:
         ConceptError: before anything runs: nothing to ask, fields that hold something else, a batch size below 1, no
-            images, earlier answers to another question
+            images, earlier answers to another question; distributed, what :func:`zoo.distributed.gathered` refuses
         WriterError: the database refuses to work, or processes that write die; what was written before stays
     """
-    check_whole(batch_size, "batch_size", 1)
-    for name, count in (("num_workers", num_workers), ("writers", writers)):
+    for name, count, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0), ("writers", writers, 0)):
         if count is not None:
-            check_whole(count, name, 0)
+            check_whole(count, name, least)
+    check_distribute(distribute, workers)
+    if distribute:
+        recipe_of(model)
     check_images(samples)
     model.check_asks()
     dataset, ledger, asks, about = samples._root_dataset, model.ledger, model.questions(), model.about()
@@ -72,25 +83,49 @@ def segment(
     todo = pending(samples, labels, ledger) if skip_existing and labels and not asks.prompt_field else samples
     ids = todo.values("id")
     run = Run()
-    run.prepare(dataset, ledger, asks.concepts, asks.prompt_field, asks.examples, about)
-    declare(dataset, ledger, labels, label_field)
-    shown = declared(dataset, ledger)
-    show(dataset, ledger, labels)
-    yield Progress(0, len(ids), 0, 0)
-    if not ids:
-        return
-    try:
-        run.register()
-        run.settle(label_field)
-        yield from run_part(
-            dataset, ids, model, label_field, batch_size=batch_size, num_workers=_readers(num_workers, len(ids), model),
-            writers=_writers(writers, len(ids)), skip_existing=skip_existing, run=run,
-        )  # fmt: skip
-    finally:
-        run.finish()
+    how: dict[str, Any] = dict(
+        batch_size=batch_size, num_workers=num_workers, writers=writers, skip_existing=skip_existing
+    )
+    with _workers(distribute, workers, dataset, ids, model, label_field, how) as crew:
+        run.prepare(dataset, ledger, asks.concepts, asks.prompt_field, asks.examples, about)
+        declare(dataset, ledger, labels, label_field)
+        shown = declared(dataset, ledger)
+        show(dataset, ledger, labels)
+        yield Progress(0, len(ids), 0, 0)
+        if not ids:
+            return
+        try:
+            if crew is None:
+                run.register()
+                run.settle(label_field)
+                how["batch_size"] = batch_size or images_that_fit(model.detector.checkpoint)
+                how["num_workers"] = _readers(num_workers, len(ids), model)
+                how["writers"] = _writers(writers, len(ids))
+                yield from run_part(dataset, ids, model, label_field, run=run, **how)
+            else:
+                from .distributed import segment_parts
+
+                yield from segment_parts(crew, dataset, ids, model, label_field, run, batch_size, skip_existing)
+        finally:
+            run.finish()
     found = [label for label in declared(dataset, ledger) if label not in shown]
     if found:  # of many concepts, it is known only now which to show
         show(dataset, ledger, found)
+
+
+def _workers(
+    distribute: str | None, workers: int | None, dataset: fo.Dataset, ids: list[str], model: Sam3ImageModel,
+    label_field: str, how: dict[str, Any],
+) -> Any:
+    """Worker processes as a context, or ``None`` where there is none, or nothing to do."""
+    if distribute is None or not ids:
+        return nullcontext()
+    from .distributed import NOMINAL_BATCH, gathered
+
+    instances = instances_fields(dataset, model.ledger)  # as long as the record still says where earlier ones are
+    said = dict(how, label_field=label_field, instances=instances)
+    most = -(-len(ids) // (how["batch_size"] or NOMINAL_BATCH))
+    return gathered(model, dataset, "images", said, workers=workers, most=most)
 
 
 def _readers(said: int | None, samples: int, model: Sam3ImageModel) -> int:

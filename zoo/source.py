@@ -9,6 +9,7 @@ from typing import Any
 
 from .engine.errors import ConceptError
 from .engine.vocabulary_file import is_vocabulary, read_vocabulary
+from .recipe import remembered
 
 #: zoo name -> checkpoint; ``None`` is the one that ships in ``tiny/``
 MODELS: dict[str, str | None] = {
@@ -45,6 +46,7 @@ def download_model(model_name: str, model_path: str) -> None:
     marker.write_text(json.dumps({"model": model_name, "checkpoint": MODELS[model_name] or "ships with the source"}))
 
 
+@remembered
 def load_model(model_name: str, model_path: str | None = None, **kwargs: Any) -> Any:
     """Load a model of this source.
 

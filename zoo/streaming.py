@@ -58,6 +58,8 @@ class Streaming:
                     waiting.popleft()
                     yield answers
             except Exception as error:  # whatever it is, it must cost one sample and be recorded there
+                if not waiting:  # it is no batch's fault, and would come again
+                    raise
                 if sum(len(one.images) for one in waiting) > 1 and not isinstance(error, ConceptError):
                     logger.warning("%s; what was under way is asked again", error)
             while waiting:  # after a failure, all that was under way; else, batches of nothing

@@ -37,17 +37,16 @@ class Step:
     skipped: bool = False
 
 
-class VideoRun:
-    """Tracking into one label field of one dataset.
+class VideoPart:
+    """Tracking into one label field of one dataset whose fields are declared: what a process does that is one of many.
+
+    Neither the schema nor the run's record is touched, of which there is but one: see :class:`VideoRun`.
 
     Args:
         model: with its concepts, window and ledger
         dataset: where answers go
         label_field: where instances go
         sequences: the dataset holds images that are videos
-
-    Raises:
-        ConceptError: fields that hold something else, or, when resuming, earlier answers to another question
     """
 
     def __init__(self, model: Sam3VideoModel, dataset: fo.Dataset, label_field: str, *, sequences: bool) -> None:
@@ -55,27 +54,17 @@ class VideoRun:
         self.ledger = Ledger(model.ledger.name, frames=not sequences)
         self.totals = dict(videos=0, skipped=0, failed=0, frames=0, masklets=0)
         self.dataset = dataset
-        self._started = time.monotonic()
-        self._recorded: set[str] = set()
         self._errors: dict[str, list[str]] = {}
-        concepts = model.asked_always()
-        labels = [c.label for c in concepts]
-        whole = Ledger(model.ledger.name)
-        check(dataset, self.ledger, self._field)
-        check(dataset, whole)
-        check_masklets(dataset, self._field)
-        model.prompting.check(dataset, self._field, sequences=sequences)
-        if model.skip_existing:
-            check_same_question(dataset, self.ledger, concepts, model.about())
-        declare(dataset, self.ledger, labels, self._field, tracked=True)
-        declare(dataset, whole, labels)
-        declare_masklets(dataset, self._field)
-        start_run(dataset, self.ledger, (), model.about())
-        note_label_field(dataset, self.ledger, self._field)
+        #: what is asked of the stretch at work, before the first of its answers is stored
+        self.asking: tuple[Concept, ...] = ()
 
-    def goes_to(self, dataset: fo.Dataset, label_field: str) -> bool:
-        """Whether it is this dataset, and this label field, that answers go to."""
-        return (self.dataset, self._field) == (dataset, label_field.removeprefix("frames."))
+    def declare(self, concepts: Sequence[Concept]) -> None:
+        """Declare what only prompts know."""
+
+    def record(self, concepts: Sequence[Concept]) -> None:
+        """Record how these are asked, before the first of their answers is stored: what is not asked again keeps its
+        record.
+        """
 
     def track(self, footage: Footage, frames: Frames | None = None) -> Iterator[Step]:
         """Track one stretch, and say so after every few frames. What is wrong with it ends it, and nothing else.
@@ -84,6 +73,7 @@ class VideoRun:
             footage: the stretch
             frames: its frames, if they have been opened
         """
+        self.asking = ()
         store = FrameStore(footage, self.ledger.name, self._field)
         try:
             frames = footage.open(self._model.window) if frames is None else frames
@@ -105,9 +95,10 @@ class VideoRun:
             self.totals["skipped"] += 1
             yield Step(total, total, skipped=True)
             return
+        self.asking = concepts
+        self.record(concepts)
         yield Step(0, total)
         labels = [c.label for c in concepts]
-        self._record(concepts)
         store.begin(labels, frames.numbers)
         done, held, error = 0, [], None
         try:
@@ -146,9 +137,7 @@ class VideoRun:
         concepts, prompts = model.prompting.read(footage, frames.numbers, concepts, model.config.confidence_thresh)
         if not concepts:
             raise VideoError(f"no prompts in {' and '.join(model.prompting.names)}, and no concepts to look for")
-        labels = [c.label for c in concepts]
-        declare(self.dataset, self.ledger, labels)
-        declare(self.dataset, Ledger(model.ledger.name), labels)
+        self.declare(concepts)
         numbers = list(frames.numbers)
         if not prompts or model.prompting.propagation_direction == "forward":
             return concepts, prompts, None
@@ -164,21 +153,64 @@ class VideoRun:
         left = [k for k, c in enumerate(concepts) if not numbers <= answered[c.label]]
         return tuple(concepts[k] for k in left), narrowed(prompts, left)
 
-    def _record(self, concepts: Sequence[Concept]) -> None:
-        """Record how these are asked, before the first of their answers is stored: what is not asked again keeps its
-        record.
-        """
-        new = [c for c in concepts if c.label not in self._recorded]
-        if new:
-            start_run(self.dataset, self.ledger, new, self._model.about())
-            self._recorded.update(c.label for c in new)
-
     def _reasons(self, footage: Footage, error: str | None) -> str | None:
         """All that went wrong with a video in this run, of whose clips each is tracked by itself."""
         held = self._errors.setdefault(footage.samples[0], [])
         if error is not None:
             held.append(error)
         return "; ".join(held) or None
+
+
+class VideoRun(VideoPart):
+    """The whole of it: the fields are checked and declared, what is asked is recorded, and what came of it.
+
+    Args:
+        model: with its concepts, window and ledger
+        dataset: where answers go
+        label_field: where instances go
+        sequences: the dataset holds images that are videos
+
+    Raises:
+        ConceptError: fields that hold something else, or, when resuming, earlier answers to another question
+    """
+
+    def __init__(self, model: Sam3VideoModel, dataset: fo.Dataset, label_field: str, *, sequences: bool) -> None:
+        super().__init__(model, dataset, label_field, sequences=sequences)
+        self._started = time.monotonic()
+        self._recorded: set[str] = set()
+        concepts = model.asked_always()
+        labels = [c.label for c in concepts]
+        whole = Ledger(model.ledger.name)
+        check(dataset, self.ledger, self._field)
+        check(dataset, whole)
+        check_masklets(dataset, self._field)
+        model.prompting.check(dataset, self._field, sequences=sequences)
+        if model.skip_existing:
+            check_same_question(dataset, self.ledger, concepts, model.about())
+        declare(dataset, self.ledger, labels, self._field, tracked=True)
+        declare(dataset, whole, labels)
+        declare_masklets(dataset, self._field)
+        start_run(dataset, self.ledger, (), model.about())
+        note_label_field(dataset, self.ledger, self._field)
+
+    def goes_to(self, dataset: fo.Dataset, label_field: str) -> bool:
+        """Whether it is this dataset, and this label field, that answers go to."""
+        return (self.dataset, self._field) == (dataset, label_field.removeprefix("frames."))
+
+    def declare(self, concepts: Sequence[Concept]) -> None:
+        labels = [c.label for c in concepts]
+        declare(self.dataset, self.ledger, labels)
+        declare(self.dataset, Ledger(self.ledger.name), labels)
+
+    def record(self, concepts: Sequence[Concept]) -> None:
+        new = [c for c in concepts if c.label not in self._recorded]
+        if new:
+            start_run(self.dataset, self.ledger, new, self._model.about())
+            self._recorded.update(c.label for c in new)
+
+    def fail(self, footage: Footage, error: str) -> None:
+        """Record why a stretch could not be tracked, whatever was tried; what is stored of it is not finished."""
+        FrameStore(footage, self.ledger.name, self._field).fail(error)
 
     def finish(self) -> None:
         """Record what came of it."""

@@ -101,6 +101,11 @@ class Scripted:
             results.append([self._result(colour, size, concept, threshold, floor) for concept in wanted])
         return results
 
+    def stream(self, batches: Iterable[Any], **limits: Any) -> Iterator[list[list[Any]]]:
+        """As ``ConceptDetector.stream``."""
+        for batch in batches:
+            yield self.detect(self.encode_images(batch.pixels, batch.sizes), batch.concepts, **limits)
+
     def _result(self, colour: str, size: tuple[int, int], concept: Any, threshold: float, floor: float | None) -> Any:
         from zoo.engine.results import ConceptResult, Instance
 
