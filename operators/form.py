@@ -188,12 +188,14 @@ def common_settings(params: Mapping[str, Any]) -> dict[str, Any]:
             for k, label in enumerate(params.get("classes") or [])
             if params.get(f"threshold_{k}") is not None
         }
+    weights = {name: params[name] for name in ("dtype", "compile") if params.get(name) is not None}
     return dict(
         checkpoint=chosen_checkpoint(params),
         thresholds=thresholds,
         ledger=params.get("label_field") or "sam3",
         device=params.get("device"),
         confidence_thresh=0.5 if params.get("confidence_thresh") is None else params["confidence_thresh"],
+        **weights,
     )
 
 

@@ -93,7 +93,7 @@ class SegmentConcepts(foo.Operator):
             samples_of(ctx),
             model,
             field,
-            batch_size=ctx.params.get("batch_size"),
+            **{name: ctx.params.get(name) for name in ("batch_size", "num_workers", "writers")},
             skip_existing=ctx.params.get("skip_existing", True),
             **distribute_settings(ctx.params),
         ):
@@ -127,7 +127,11 @@ class SegmentConcepts(foo.Operator):
         thresholds: dict[str, float] | None = None,
         skip_existing: bool = True,
         batch_size: int | None = None,
+        num_workers: int | None = None,
+        writers: int | None = None,
         device: str | None = None,
+        dtype: str | None = None,
+        compile: bool | str | None = None,
         distribute: str | None = None,
         workers: int | None = None,
         delegate: bool = False,
@@ -145,7 +149,9 @@ class SegmentConcepts(foo.Operator):
             thresholds: label -> threshold
             skip_existing: ask only what was not asked before
             batch_size: images encoded together; ``None``: as many as the device has room for
+            num_workers, writers: processes that read images, and that write answers, see ``zoo.segment.segment``
             device: ``None`` takes the best there is
+            dtype, compile: as for ``load_zoo_model``
             distribute: ``"ray"`` has worker processes do it, on this machine or on the cluster at ``RAY_ADDRESS``
             workers: how many; ``None``: one a GPU, or, without GPUs, a core
             delegate: queue it for ``fiftyone delegated launch``
@@ -170,7 +176,11 @@ class SegmentConcepts(foo.Operator):
             confidence_thresh=confidence_thresh,
             skip_existing=skip_existing,
             batch_size=batch_size,
+            num_workers=num_workers,
+            writers=writers,
             device=device,
+            dtype=dtype,
+            compile=compile,
             distribute=distribute,
             workers=workers,
         )

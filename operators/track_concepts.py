@@ -151,6 +151,8 @@ class TrackConcepts(foo.Operator):
         propagation_direction: str = "both",
         prompt_frame_indices: list[int] | None = None,
         device: str | None = None,
+        dtype: str | None = None,
+        compile: bool | str | None = None,
         distribute: str | None = None,
         workers: int | None = None,
         delegate: bool = False,
@@ -174,6 +176,7 @@ class TrackConcepts(foo.Operator):
             propagation_direction: ``"both"``, ``"forward"`` or ``"backward"`` from where an object is pointed at
             prompt_frame_indices: numbers of the frames whose prompts count
             device: ``None`` takes the best there is
+            dtype, compile: as for ``load_zoo_model``
             distribute: ``"ray"`` has worker processes do it, a video at a time each, on this machine or on the cluster
                 at ``RAY_ADDRESS``
             workers: how many; ``None``: one a GPU, or, without GPUs, a core
@@ -204,6 +207,8 @@ class TrackConcepts(foo.Operator):
             propagation_direction=propagation_direction,
             prompt_frame_indices=prompt_frame_indices,
             device=device,
+            dtype=dtype,
+            compile=compile,
             distribute=distribute,
             workers=workers,
             settings=settings,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import Sam3ImageProcessor
 
+from zoo.engine import images
 from zoo.engine.errors import ImageError
 from zoo.engine.images import read_image, to_square
 
@@ -76,6 +77,36 @@ def test_exif_orientation(tmp_path, kind, orientation):
     got = read_image(path)
     assert got.shape == want.shape == ((48, 64, 3) if orientation < 5 else (64, 48, 3))
     assert np.abs(got.astype(int) - want).max() <= (8 if kind == "JPEG" else 0)
+
+
+@given(
+    size=st.tuples(st.integers(1, 70), st.integers(1, 70)), subsampling=st.sampled_from([0, 1, 2]),
+    progressive=st.booleans(), quality=st.integers(20, 100), grey=st.booleans(), seed=st.integers(0, 2**31),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_plain_jpeg_has_the_pixels_that_pillow_gives_it(
+    tmp_path, monkeypatch, size, subsampling, progressive, quality, grey, seed
+):
+    """It is not Pillow that decodes it, though."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    photo = Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).convert("L" if grey else "RGB")
+    photo.save(
+        tmp_path / "photo.jpg", "JPEG", quality=quality, progressive=progressive,
+        **({} if grey else dict(subsampling=subsampling)),
+    )  # fmt: skip
+    with Image.open(tmp_path / "photo.jpg") as image:
+        want = np.array(image.convert("RGB"))
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "_rgb", lambda *_: pytest.fail("Pillow was asked"))
+        got = read_image(tmp_path / "photo.jpg")
+    assert np.array_equal(got, want) and got.flags.writeable
+
+
+def test_what_follows_a_jpeg_is_left_to_pillow(tmp_path):
+    """OpenCV would not say that a file is cut short, which an end that is not at the end may mean."""
+    data = encoded(Image.fromarray(scene()), "JPEG", quality=95, subsampling=0)
+    (tmp_path / "photo.jpg").write_bytes(data + b"a maker's note")
+    assert np.abs(read_image(tmp_path / "photo.jpg").astype(int) - scene()).max() <= 8
 
 
 def test_webp_is_not_turned_because_browsers_do_not(tmp_path):
