@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .prompts import Exemplars
+from .transfers import to_device
 
 
 def no_example(model: Any, coarse: Tensor, positions: Tensor) -> Tensor:
@@ -47,20 +48,21 @@ def examples(model: Any, coarse: Tensor, positions: Tensor, exemplars: Sequence[
         for each image ``(K + 1, C)``: one token for each of its ``K`` boxes, and one for all of them
     """
     count, most, device = len(coarse), max(len(e.boxes) for e in exemplars), coarse.device
-    boxes = coarse.new_full((count, most, 4), -10.0)
-    signs = torch.zeros(count, most, dtype=torch.long, device=device)
-    real = torch.zeros(count, most, dtype=torch.bool, device=device)
+    boxes = torch.full((count, most, 4), -10.0)
+    signs = torch.zeros(count, most, dtype=torch.long)
+    real = torch.zeros(count, most, dtype=torch.bool)
     for n, given in enumerate(exemplars):
         x0, y0, x1, y1 = torch.tensor(given.boxes).unbind(1)
         number = len(given.boxes)
-        boxes[n, :number] = torch.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1).to(boxes)
-        signs[n, :number] = torch.tensor(given.positive, device=device).long()
+        boxes[n, :number] = torch.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], 1)
+        signs[n, :number] = torch.tensor(given.positive).long()
         real[n, :number] = True
     output = model.geometry_encoder(
-        box_embeddings=boxes, box_mask=real, box_labels=signs, img_feats=[coarse],
-        img_pos_embeds=[positions.expand(count, -1, -1, -1)],
+        box_embeddings=to_device(boxes.to(coarse.dtype), device), box_mask=to_device(real, device),
+        box_labels=to_device(signs, device), img_feats=[coarse], img_pos_embeds=[positions.expand(count, -1, -1, -1)],
     )
-    return [t[m] for t, m in zip(output.last_hidden_state, output.attention_mask.bool(), strict=True)]
+    # what is masked comes last
+    return [t[: len(e.boxes) + 1] for t, e in zip(output.last_hidden_state, exemplars, strict=True)]
 
 
 def beside(

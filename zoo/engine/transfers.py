@@ -22,12 +22,12 @@ def to_device(values: Any, device: torch.device, dtype: torch.dtype | None = Non
     """A small tensor of ``values`` on the device; the host does not wait for it to arrive.
 
     Args:
-        values: a tensor on the host, or what ``torch.tensor`` takes
+        values: a tensor, or what ``torch.tensor`` takes
         device: where to
         dtype: of the result
     """
     tensor = values if isinstance(values, Tensor) else torch.tensor(values, dtype=dtype)
-    if device.type != "cuda":
+    if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
@@ -46,8 +46,7 @@ class ToHost:
             return
         self._there = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         self._there.copy_(tensor, non_blocking=True)
-        self._arrived = torch.cuda.Event()
-        self._arrived.record()
+        self._arrived = torch.cuda.current_stream(tensor.device).record_event()  # of the tensor's GPU, not of the first
 
     def get(self) -> Tensor:
         """The tensor on the host, once it is there."""
