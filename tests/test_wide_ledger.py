@@ -217,8 +217,8 @@ def test_a_run_of_many_concepts_goes_on_where_it_stopped(album):
 
     def model(labels):
         sam3 = scripted(labels)
-        detect = sam3._detect
-        sam3._detect = lambda i, q: asked.append(sum(len(x.concepts) for x in q)) or detect(i, q)
+        batch = sam3._batch
+        sam3._batch = lambda i, q: asked.append(sum(len(x.concepts) for x in q)) or batch(i, q)
         return sam3
 
     apply(album.limit(2), model(MANY))
