@@ -33,7 +33,7 @@ demo: environment ffmpeg
 	@$(PY) -m emoji_world.demo
 
 test: environment system
-	@$(PY) -m pytest -n auto --dist loadfile --max-worker-restart 1 $(ARGS)
+	@$(PY) -m scripts.tests $(ARGS)
 
 test-full: environment
 	@$(PY) -m pytest -m full $(ARGS)

@@ -8,6 +8,11 @@ own. So both sides find the same, and draw, crop and pack what a photograph woul
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,6 +29,13 @@ PRESENT, ABSENT = 0.5, 1.0
 _TRIES, _AROUND = 40, 1.3
 #: instances that a concept can have
 _MOST = 64
+
+
+@contextmanager
+def its_own() -> Iterator[None]:
+    """A model that is loaded meanwhile shares its weights with none: nobody else is to find what is planted in it."""
+    with mock.patch("zoo.cache._loaded", weakref.WeakValueDictionary()):
+        yield
 
 
 class Planted:

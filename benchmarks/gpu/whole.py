@@ -20,7 +20,7 @@ from ..image import REPOSITORY
 from ..measuring import verdict
 from .clock import Clock
 from .image import INSTANCES, SIZE, engine_run, named, pictures, thresholds
-from .planted import Planted
+from .planted import Planted, its_own
 
 #: images a second from files to the database, over those of the engine alone
 TARGET = 0.85
@@ -78,10 +78,11 @@ def measure(
     from zoo.segment import segment
     from zoo.source import load_model
 
-    model = load_model(
-        "concepts/sam3-image", checkpoint=folder, device=str(clock.device), dtype=dtype, classes=named(CONCEPTS),
-        thresholds=thresholds(CONCEPTS),
-    )  # fmt: skip
+    with its_own():
+        model = load_model(
+            "concepts/sam3-image", checkpoint=folder, device=str(clock.device), dtype=dtype, classes=named(CONCEPTS),
+            thresholds=thresholds(CONCEPTS),
+        )  # fmt: skip
     Planted(model.detector.checkpoint.model, INSTANCES)
     files = jpegs(home / "jpegs", count)
     squares = torch.zeros(batch, 3, *(model.detector.checkpoint.side,) * 2, dtype=torch.uint8)
