@@ -85,6 +85,8 @@ def soak(home: Path, samples: int, kills: int, *, stub: bool) -> dict[str, Any]:
         seconds = time.monotonic() - started
         points = [samples * (k + 1) // (kills + 1) for k in range(kills)]
         parts = [watched(cut.name, samples, point, stub=stub, log=home / "cut.log") for point in (*points, None)]
+        if any(part["done"] >= samples for part in parts[:-1]):
+            raise SystemExit(f"{samples} samples are done before a run can be killed in the middle: take more")
         theirs, ours = states(whole), states(cut)
         different = sum(theirs.get(name) != ours.get(name) for name in theirs.keys() | ours.keys())
         found = dict(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -71,15 +72,21 @@ def asking_settings(params: Mapping[str, Any]) -> dict[str, Any]:
     return said
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
+def check_settings(settings: Mapping[str, Any], others: Sequence[str] = ()) -> None:
     """Refuse settings of a call from Python that there are not.
+
+    Args:
+        settings: what was said
+        others: arguments that the call has beside them
 
     Raises:
         TypeError: naming the first
     """
     for name in settings:
         if name not in NAMES:
-            raise TypeError(f"There is no setting {name!r}; there are {', '.join(NAMES)}")
+            near = difflib.get_close_matches(name, [*NAMES, *others], n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join([*others, *NAMES])}"
+            raise TypeError(f"There is no setting {name!r}; {hint}")
 
 
 def _box_fields(dataset: fo.Dataset) -> list[str]:

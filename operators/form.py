@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.utils as fou
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
@@ -148,11 +151,46 @@ def refusal(attempt: Callable[[], Any], kind: type[Exception] | None = None) -> 
 def notified(ctx: Any, work: Iterator[Any]) -> Iterator[Any]:
     """``work``, and a word where it fails: the App closes the form without one."""
     try:
-        yield from work
+        with contextlib.closing(work):
+            for step in work:
+                yield step
+                if "progress" in ctx.params:
+                    _stop_if_interrupted()
     except Exception as error:
         if not ctx.delegated:
             yield ctx.ops.notify(str(error), variant="error")
         raise
+
+
+def _stop_if_interrupted() -> None:
+    """End what a script called, when its user pressed Ctrl-C. FiftyOne runs it in a task of a loop of its own, whose
+    first Ctrl-C merely cancels the loop's tasks; and as nothing is awaited here, nobody would hear of it.
+    """
+    try:
+        tasks = asyncio.all_tasks()
+    except RuntimeError:
+        return
+    if any(getattr(task, "cancelling", int)() for task in tasks):
+        raise asyncio.CancelledError
+
+
+@contextlib.contextmanager
+def progress_bar(ctx: Any) -> Iterator[Callable[[int, int], None]]:
+    """What is told how much is done, of how much: it moves a bar for who called from Python. The App has its own."""
+    held: list[fou.ProgressBar] = []
+
+    def tell(done: int, total: int) -> None:
+        if "progress" not in ctx.params or ctx.delegated:
+            return
+        if not held:
+            held.append(fou.ProgressBar(total=total, progress=ctx.params["progress"]).__enter__())
+        held[0].set_iteration(done)
+
+    try:
+        yield tell
+    finally:
+        for bar in held:
+            bar.__exit__(None, None, None)
 
 
 def default_checkpoint() -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,9 +27,12 @@ from .form import (
     listed,
     mark_problems,
     notified,
+    progress_bar,
     refusal,
     samples_of,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class SegmentConcepts(foo.Operator):
@@ -89,20 +95,24 @@ class SegmentConcepts(foo.Operator):
         model = build_model(classes, **common_settings(ctx.params), **asking_settings(ctx.params))
         field = ctx.params.get("label_field") or "sam3"
         last = None
-        for last in segment(
-            samples_of(ctx),
+        target = samples_of(ctx)
+        running = segment(
+            target,
             model,
             field,
             **{name: ctx.params.get(name) for name in ("batch_size", "num_workers", "writers")},
             skip_existing=ctx.params.get("skip_existing", True),
             **distribute_settings(ctx.params),
-        ):
-            share = last.done / last.total if last.total else 1.0
-            label = f"{last.done} of {last.total} samples, {last.instances} instances"
-            if ctx.delegated:
-                ctx.set_progress(progress=share, label=label)
-            else:
-                yield ctx.trigger("set_progress", dict(progress=share, label=label))
+        )
+        with progress_bar(ctx) as tell, contextlib.closing(running):
+            for last in running:
+                share = last.done / last.total if last.total else 1.0
+                label = f"{last.done} of {last.total} samples, {last.instances} instances"
+                tell(last.done, last.total)
+                if ctx.delegated:
+                    ctx.set_progress(progress=share, label=label)
+                else:
+                    yield ctx.trigger("set_progress", dict(progress=share, label=label))
         if ctx.delegated or last is None:
             return
         yield ctx.trigger("reload_dataset")
@@ -112,8 +122,12 @@ class SegmentConcepts(foo.Operator):
             f"{last.instances} instances on {last.total} samples"
             if last.total
             else f"Every sample had been asked before: {listed(c.label for c in model.concepts)}"
+            if len(target)
+            else "There are no samples here: nothing was asked"
         )
         failed = f"; {last.failed} samples failed, see {field}_error" if last.failed else ""
+        if failed and "progress" in ctx.params:  # who called from Python sees no notification
+            logger.warning("%s%s", message, failed)
         yield ctx.ops.notify(message + failed, variant="warning" if last.failed else "success")
 
     def __call__(
@@ -134,6 +148,7 @@ class SegmentConcepts(foo.Operator):
         compile: bool | str | None = None,
         distribute: str | None = None,
         workers: int | None = None,
+        progress: Any = None,
         delegate: bool = False,
         **settings: Any,
     ) -> Any:
@@ -154,6 +169,7 @@ class SegmentConcepts(foo.Operator):
             dtype, compile: as for ``load_zoo_model``
             distribute: ``"ray"`` has worker processes do it, on this machine or on the cluster at ``RAY_ADDRESS``
             workers: how many; ``None``: one a GPU, or, without GPUs, a core
+            progress: whether to show a progress bar, or a function, as everywhere in FiftyOne
             delegate: queue it for ``fiftyone delegated launch``
             **settings: of the image model: ``box_prompt_field``, ``exemplars_alone``, ``exemplars_required``,
                 ``exemplars_of``, ``tiles``, ``conflicts``, ``floor``
@@ -162,10 +178,14 @@ class SegmentConcepts(foo.Operator):
             FiftyOne's execution result; in a running event loop, a task of it
         """
         from ..zoo.cluster import check_distribute
+        from ..zoo.engine.concepts import check_whole
         from ..zoo.engine.vocabulary_file import is_vocabulary
 
-        check_settings(settings)
+        check_settings(settings, [n for n in inspect.signature(self.__call__).parameters if n != "settings"])
         check_distribute(distribute, workers)
+        for name, count in (("batch_size", batch_size), ("num_workers", num_workers), ("writers", writers)):
+            if count is not None:
+                check_whole(count, name, int(name == "batch_size"))
         named = is_vocabulary(classes)
         pointed = named or bool(settings.get("box_prompt_field"))
         params = dict(
@@ -181,6 +201,7 @@ class SegmentConcepts(foo.Operator):
             device=device,
             dtype=dtype,
             compile=compile,
+            progress=progress,
             distribute=distribute,
             workers=workers,
         )

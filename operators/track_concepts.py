@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from .form import (
     execution_context,
     mark_problems,
     notified,
+    progress_bar,
     refusal,
     samples_of,
 )
@@ -110,11 +112,14 @@ class TrackConcepts(foo.Operator):
         last = None
         target = _target(ctx)
         resume = ctx.params.get("skip_existing", True)
-        for last in track(target, model, field, skip_existing=resume, **distribute_settings(ctx.params)):
-            if ctx.delegated:
-                ctx.set_progress(progress=last.share, label=str(last))
-            else:
-                yield ctx.trigger("set_progress", dict(progress=last.share, label=str(last)))
+        running = track(target, model, field, skip_existing=resume, **distribute_settings(ctx.params))
+        with progress_bar(ctx) as tell, contextlib.closing(running):
+            for last in running:
+                tell(int(last.share * last.videos), last.videos)
+                if ctx.delegated:
+                    ctx.set_progress(progress=last.share, label=str(last))
+                else:
+                    yield ctx.trigger("set_progress", dict(progress=last.share, label=str(last)))
         if ctx.delegated or last is None:
             return
         yield ctx.trigger("reload_dataset")
@@ -155,6 +160,7 @@ class TrackConcepts(foo.Operator):
         compile: bool | str | None = None,
         distribute: str | None = None,
         workers: int | None = None,
+        progress: Any = None,
         delegate: bool = False,
         **settings: Any,
     ) -> Any:
@@ -180,6 +186,7 @@ class TrackConcepts(foo.Operator):
             distribute: ``"ray"`` has worker processes do it, a video at a time each, on this machine or on the cluster
                 at ``RAY_ADDRESS``
             workers: how many; ``None``: one a GPU, or, without GPUs, a core
+            progress: whether to show a progress bar, or a function, as everywhere in FiftyOne
             delegate: queue it for ``fiftyone delegated launch``
             **settings: of the tracker, by upstream's names, such as ``new_det_thresh``; and ``detect_every``
 
@@ -209,6 +216,7 @@ class TrackConcepts(foo.Operator):
             device=device,
             dtype=dtype,
             compile=compile,
+            progress=progress,
             distribute=distribute,
             workers=workers,
             settings=settings,

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
+from collections import deque
+from types import SimpleNamespace
+
 import fiftyone as fo
 import fiftyone.operators as foo
 import pytest
@@ -267,3 +273,23 @@ def test_settings_of_the_model_are_given_from_python_and_misspelt_ones_refused(s
     assert entry["prompts"]["exemplars_of"] == ["cap"] and entry["conflicts"]["nms_thresh"] == 0.5
     with pytest.raises(TypeError, match="no setting 'conflict'"):
         call(scenes, ["cap"], conflict=dict(nms_thresh=0.5))
+
+
+def test_the_first_ctrl_c_ends_a_call_from_python():
+    """FiftyOne runs operators in a loop, where the first one only cancels a task that waits for nothing."""
+    form = sys.modules[type(foo.get_operator(URI)).__module__.rpartition(".")[0] + ".form"]
+    done = []
+
+    def work():
+        for k in range(5):
+            done.append(k)
+            if k == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield k
+
+    async def drained():
+        deque(form.notified(SimpleNamespace(params=dict(progress=None), delegated=False), work()), maxlen=0)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(drained())
+    assert done == [0, 1, 2]

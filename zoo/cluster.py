@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from .engine.errors import ConceptError
 WAYS = ("ray",)
 #: of a cluster that is started here, for what travels: this package, and a few numbers
 _STORE = 128 << 20
+#: seconds in which a cluster answers that is there
+_LISTENS = 5
 _LOCAL = ("localhost", "127.", "::1", "0.0.0.0")
 
 
@@ -93,6 +96,7 @@ def joined() -> Iterator[Cluster]:
     if ours:
         quiet = dict(log_to_driver=False, logging_level="error")
         if os.environ.get("RAY_ADDRESS"):
+            check_reachable(os.environ["RAY_ADDRESS"])
             ray.init(**quiet)
         else:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -102,6 +106,24 @@ def joined() -> Iterator[Cluster]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def check_reachable(address: str) -> None:
+    """Refuse an address where nobody listens: Ray would try for minutes, and not say where the address is from.
+
+    Raises:
+        ConceptError: naming it
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():  # "auto", "local"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_LISTENS).close()
+    except OSError as error:
+        raise ConceptError(
+            f"RAY_ADDRESS is {address!r}, but there is no Ray cluster ({error}): start one, `ray start --head`, set it "
+            "to where one is, or unset it, for workers on this machine"
+        ) from None
 
 
 def looked_at() -> Cluster:
