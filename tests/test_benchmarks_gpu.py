@@ -181,6 +181,8 @@ def test_without_a_gpu_it_says_so(capsys):
 
 
 def test_what_is_planted_is_found_by_what_is_compiled(folder, tmp_path, monkeypatch, capsys):
+    # what other tests compiled in this process knows of nothing planted, and the compiler does not look for hooks
+    torch._dynamo.reset()
     real = torch.compile
     # the graphs, without a compiler's minutes
     monkeypatch.setattr(torch, "compile", lambda f, **k: real(f, backend="eager", fullgraph=True, **k))
