@@ -99,7 +99,7 @@ def test_an_example_is_looked_for_in_its_own_frame():
     session = Session(late.tracker(detect_every=4), THING)
     spans = []
     for number, image in frames(9):
-        spans.append(session._span(0))
+        spans.append(session.span(0))
         list(session.advance(number, image))
     assert [spans[k] for k in (0, 4, 8)] == [4, 4, 4]
 

@@ -25,20 +25,20 @@ from .association import (
     associate,
     giving_way,
     mended,
-    pairwise_iou,
     without_shrunk,
 )
 from .concepts import Concept
 from .detections import Detected
 from .given import Given
+from .identities import Identities
 from .masks import carved
 from .packing import cropping
 from .pointing import Instances, Pointing
-from .reidentify import boxes, identify, leapt, looks, outlines, places, settle
+from .reidentify import looks, places
 from .results import FrameResult, TrackedConcept, TrackedInstance
-from .tracker_network import NO_OBJECT, Seen, TrackerFeatures
+from .tracker_network import Seen, TrackerFeatures
 from .tracks import Track, recollections
-from .transfers import fetch, rows_of, to_device
+from .transfers import rows_of, to_device
 
 if TYPE_CHECKING:
     from .tracker import ConceptTracker
@@ -78,6 +78,7 @@ class Session:
         network, settings: the tracker's
         given: what a person points at
         most_pointers: by which the ages of what is remembered are measured
+        held: the frames that are held back, the oldest first
     """
 
     def __init__(
@@ -94,8 +95,9 @@ class Session:
         self._prune = prune
         self._numbered = self.given.numbered
         self._withdrawn: set[int] = set()
-        self._held: list[FrameResult] = []
+        self.held: list[FrameResult] = []
         self._pointing = Pointing(self)
+        self._identities = Identities(self)
         # a backward pass asks of nothing but examples, in their own frames
         self._stride = 1 if self.given.backward else self.settings.detect_every
         self._asked: dict[int, int] = {}
@@ -112,14 +114,14 @@ class Session:
         given = self.given
         shown = {k for k, exemplars in given.exemplars(number).items() if exemplars.shows}
         detected = self._tracker.detect(
-            features, self.concepts, given.exemplars(number), everywhere=not (given.backward or self._resting)
+            features, self.concepts, given.exemplars(number), everywhere=not (given.backward or self.resting)
         )
         seen = self._follow(here)
         ghosts = given.ghosts(number, self.network.mask_side, size, here.coarse.device)
         detected, confirmed = self._pointing.without(ghosts, detected, seen)
         seen = self._pointing.behind(ghosts, seen)
         if self.settings.reidentify:
-            seen = self._identified(detected, seen, here)
+            seen = self._identities.found(detected, seen, here)
         found, tracked = detected.masks > 0, seen.masks > 0
         overlaps, (scores, confidences) = Overlaps.of(found, tracked, seen.score, seen.score.sigmoid())
         match = associate(
@@ -145,19 +147,19 @@ class Session:
             drawn += [here.coarse.new_zeros(masks.shape[1:])] * (len(self.tracks) - len(drawn))
         for wanted in wanting:
             instances = self._pointing.point(here, wanted, drawn, instances, detected, number, size)
-        self._held.append(self._result(number, size, detected, instances))
+        self.held.append(self._result(number, size, detected, instances))
         self._close()
         if self._prune:
             for track in self.tracks:
                 track.prune(self.step, self.network)
         self._asked.update((k, self.step) for k in range(len(self.concepts)) if detected.asked(k))
         self.step += 1
-        while len(self._held) >= max(1, self.settings.hotstart_delay):
+        while len(self.held) >= max(1, self.settings.hotstart_delay):
             yield self._release()
 
     def finish(self) -> Iterator[FrameResult]:
         """The frames still held back."""
-        while self._held:
+        while self.held:
             yield self._release()
 
     def state_bytes(self) -> int:
@@ -176,11 +178,11 @@ class Session:
     # ---------------------------------------------------------------- one frame
 
     @property
-    def _resting(self) -> bool:
+    def resting(self) -> bool:
         """Whether the detector rests in this frame; examples are looked for all the same."""
         return self.step % self._stride != 0
 
-    def _span(self, concept: int) -> int:
+    def span(self, concept: int) -> int:
         """How many frames a look at a concept stands for now: those since the last one, if that is not long ago."""
         return min(self._stride, self.step - self._asked.get(concept, self.step - self._stride))
 
@@ -195,78 +197,6 @@ class Session:
             masks[those], scores[those], pointers[those] = seen.masks, seen.score, seen.pointers
         return Seen(mended(masks.float(), self.settings.fill_hole_area), pointers, scores.float())
 
-    def _identified(self, detected: Detected, seen: Seen, here: TrackerFeatures) -> Seen:
-        """The tracks where they are, by all that is known of them; see :mod:`reidentify`."""
-        there, tracked = detected.masks > 0, seen.masks > 0
-        masks, pointers = seen.masks.clone(), seen.pointers.clone()
-        back: list[int] = []
-        iou, features, *reached = fetch(
-            pairwise_iou(there, tracked), looks(there, here.coarse), *outlines(there), *outlines(tracked)
-        )
-        found_at, taken_at, side = boxes(*reached[:2]), boxes(*reached[2:]), self.network.mask_side
-        looked = torch.from_numpy(features)
-        for concept in {t.concept for t in self.tracks}:
-            own = [k for k, t in enumerate(self.tracks) if t.concept == concept]
-            rows = [n for n, c in enumerate(detected.concepts) if c == concept]
-            if not rows:
-                if self._resting and not detected.asked(concept):
-                    ways = [self.tracks[k].whereabouts for k in own]
-                    for m in leapt([taken_at[k] for k in own], ways, self.step, side):
-                        masks[own[m]] = NO_OBJECT
-                continue
-            where, faces = [found_at[n] for n in rows], [looked[n] for n in rows]
-            steady, found, astray = identify(
-                iou[np.ix_(rows, own)], where, side, faces, [self.tracks[k].whereabouts for k in own], self.step,
-                self.settings.assoc_iou_thresh, self._span(concept),
-            )
-            for m, n in found.items():
-                masks[own[m]] = detected.masks[rows[n]]
-            back += [own[m] for m in found]
-            for m in astray:
-                masks[own[m]] = NO_OBJECT
-            for m, n in {**steady, **found}.items():
-                way = self.tracks[own[m]].whereabouts
-                if way.seen and way.steady < self.step - self._span(concept):
-                    way.found_again(self.step)
-                way.note(self.step, where[n], faces[n])
-            confused = settle([self.tracks[k].whereabouts for k in own], self.step, side, self._span(concept))
-            if confused is not None:
-                self._exchange(*(self.tracks[own[m]] for m in confused))
-        if back:  # what the tracker made of them was of another place
-            those = to_device(back, masks.device, torch.long)
-            drawn = self.network.drawn(masks[those] > 0)
-            pointers[those] = self.network.from_masks(here.repeat(len(back)), drawn).pointers.to(pointers.dtype)
-        return replace(seen, masks=masks, pointers=pointers)
-
-    def _exchange(self, one: Track, other: Track) -> None:
-        """Two masklets were taken for each other when they came back: since then, each was the other."""
-        a, b = one.whereabouts, other.whereabouts
-        since = {one.number: a.returned, other.number: b.returned if b.steady == self.step else self.step + 1}
-        names = {one.number: other.number, other.number: one.number}
-        oldest = self.step - len(self._held)
-        if min(since.values()) < oldest:
-            return  # some of it was given out already
-        for place, result in enumerate(self._held):
-            concepts = []
-            for concept in result.concepts:
-                instances = [
-                    replace(i, masklet=names[i.masklet]) if since.get(i.masklet, self.step + 1) <= oldest + place else i
-                    for i in concept.instances
-                ]
-                concepts.append(replace(concept, instances=tuple(sorted(instances, key=lambda i: i.masklet))))
-            self._held[place] = replace(result, concepts=tuple(concepts))
-        early = [{k: e for k, e in track.entries.items() if k < since[track.number]} for track in (one, other)]
-        late = [{k: e for k, e in track.entries.items() if k >= since[track.number]} for track in (one, other)]
-        one.entries, other.entries = early[1] | late[0], early[0] | late[1]
-        for name in ("number", "phrase", "born", "birth_score", "given", "refused"):
-            first, second = getattr(one, name), getattr(other, name)
-            setattr(one, name, second)
-            setattr(other, name, first)
-        if b.steady == self.step:
-            a.before, b.before = b.before, a.before
-        else:
-            other.whereabouts, a.before = a.before, b
-
     def _begin(self, detected: Detected, match: Match) -> list[int]:
         """The detections that become masklets: as many as there is room for, the most confident first."""
         room = self.settings.max_num_objects - len(self.tracks)
@@ -280,7 +210,7 @@ class Session:
         withdraw.
         """
         settings, gone = self.settings, set()
-        spans = [self._span(track.concept) for track in self.tracks]
+        spans = [self.span(track.concept) for track in self.tracks]
         for k in {k for tracks in match.tracks_of for k in tracks}:
             track = self.tracks[k]
             track.keep_alive = min(settings.max_trk_keep_alive, track.keep_alive + spans[k])
@@ -293,7 +223,7 @@ class Session:
             track = self.tracks[k]
             track.keep_alive = max(settings.min_trk_keep_alive, track.keep_alive - frames)
         for k, track in enumerate(self.tracks):
-            if detected.asked(track.concept) or not self._resting:
+            if detected.asked(track.concept) or not self.resting:
                 track.unconfirmed = k in match.unmatched
         for together in match.tracks_of:
             if len(together) > 1:
@@ -350,7 +280,7 @@ class Session:
             if k in rows and not hidden[rows.index(k)]:
                 conditioning.add(rows.index(k))
                 remembered[rows.index(k)] = torch.where(detected.masks[detection] > 0, -SUPPRESSED, SUPPRESSED)
-        if every and not self._resting and self.step // every > (self.step - self._stride) // every:
+        if every and not self.resting and self.step // every > (self.step - self._stride) // every:
             for k, detection in match.confirmed.items():
                 place = rows.index(k) if k in rows else None
                 # what gives way is not there, and must not be remembered for good; upstream does not look
@@ -449,7 +379,7 @@ class Session:
 
     def _release(self) -> FrameResult:
         """The oldest frame held back, without what was withdrawn since, each pixel given to one masklet."""
-        result = self._held.pop(0)
+        result = self.held.pop(0)
         concepts = []
         for concept in result.concepts:
             left = [i for i in concept.instances if i.masklet not in self._withdrawn]
